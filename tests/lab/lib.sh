@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Sourced by scripts that run inside the lab, after host-up: taps and their OpenFlow rules, the datapath's flows.
+#
+# Addresses follow one rule: machine N has MAC 52:54:00:00:00:0N, addresses 10.0.0.N and fd00::N, and a second "sink"
+# MAC 52:54:00:00:01:0N. OVS delivers both; no stack listens to the sink's, so a frame sent there is never answered.
+# N is 1 for the peer (the other end of eth0's wire), 2 for the guest behind vnet0, 3 for vnet1, ...
+
+# shellcheck source=tests/lab/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+lab_state=/run/vmlat-lab
+export lab_state
+
+# ovs_vsctl ...: bounded, since it waits for ovs-vswitchd forever otherwise
+ovs_vsctl() {
+	ovs-vsctl -t 30 "$@"
+}
+
+# peer COMMAND...: in the namespace of the machine at the other end of the wire
+peer() {
+	ip netns exec peer "$@"
+}
+
+# steer_to PORT MAC: what is for MAC, or for its sink, leaves by PORT; nothing is learned
+steer_to() {
+	local port=$1 mac=$2
+	[ ! -e "$lab_state/learn" ] || return 0
+	ovs-ofctl add-flow br0 "priority=10,dl_dst=$mac,actions=output:$port"
+	case $mac in
+	52:54:00:00:00:*) ovs-ofctl add-flow br0 "priority=10,dl_dst=52:54:00:00:01:${mac##*:},actions=output:$port" ;;
+	esac
+}
+
+# tap_add TAP MAC [multi_queue]: a tap as libvirt makes it, a port of br0, to which MAC's frames go
+tap_add() {
+	local tap=$1 mac=$2
+	shift 2
+	[ ! -e "/sys/class/net/$tap" ] || die "$tap exists already"
+	ip tuntap add "$tap" mode tap vnet_hdr "$@"
+	ip link set "$tap" up
+	ovs_vsctl add-port br0 "$tap"
+	steer_to "$tap" "$mac"
+}
+
+# tap_del TAP: with its rules
+tap_del() {
+	local tap=$1
+	[ -e "$lab_state/learn" ] || ovs-ofctl del-flows br0 "out_port=$tap"
+	ovs_vsctl --if-exists del-port br0 "$tap"
+	[ ! -e "/sys/class/net/$tap" ] || ip link del "$tap"
+}
+
+# flow_dump: the kernel datapath's flows, one a line
+flow_dump() {
+	ovs-appctl -T 10 dpctl/dump-flows -m --names
+}
+
+flow_in_table() {
+	flow_dump | grep -E -- "$1"
+}
+
+flow_table_empty() {
+	! flow_dump | grep -q .
+}
+
+# flow_warm PATTERN: wait until a flow that matches (grep -E, on a line of flow_dump) is in the datapath's table, so
+# that the next packet of it needs no upcall
+flow_warm() {
+	wait_for 20 "a datapath flow matching '$1'" flow_in_table "$1"
+}
+
+# flow_flush: empty the datapath's table, so that the next packet of any flow needs an upcall
+flow_flush() {
+	ovs-appctl -T 10 dpctl/del-flows
+	wait_for 20 "the datapath's table to be empty" flow_table_empty
+}
+
+# link_packets IFNAME rx|tx: the interface's own counter
+link_packets() {
+	cat "/sys/class/net/$1/statistics/$2_packets"
+}
