@@ -2,7 +2,6 @@
 /* agent-exec DIR COMMAND...: run COMMAND in the nested guest whose agent's ports are the sockets in DIR; its output and
  * exit status are ours. The first port that nobody else uses is taken, so several can run at the same time.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <endian.h>
 #include <err.h>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* agent-serve PORT...: runs in the nested guest; on each virtio-serial port, one command at a time for agent-exec. */
-#define _GNU_SOURCE
 #include <endian.h>
 #include <err.h>
 #include <errno.h>

@@ -80,3 +80,30 @@ flow_flush() {
 link_packets() {
 	cat "/sys/class/net/$1/statistics/$2_packets"
 }
+
+declare -A count_pids
+count_json=''
+export count_json
+
+# count_start WHERE ARGUMENT...: 'traffic count' in the background, at eth1 of the peer (WHERE is peer) or at eth0 of a
+# guest (WHERE is its name); returns when it is counting. One at a time at each place.
+count_start() {
+	local where=$1 state=$lab_state/count.$1
+	shift
+	rm -f "$state".*
+	if [ "$where" = peer ]; then
+		peer "$build/traffic" count --interface eth1 "$@" >"$state.out" 2>"$state.err" </dev/null &
+	else
+		"$lab/guest" exec "$where" traffic count --interface eth0 "$@" >"$state.out" 2>"$state.err" </dev/null &
+	fi
+	count_pids[$where]=$!
+	wait_for 20 "traffic count at $where to be ready" grep -q ready "$state.err" || { cat "$state.err" >&2; return 1; }
+}
+
+# count_end WHERE: wait for it; count_json is its JSON object, its exit status is ours. Not in a subshell.
+count_end() {
+	local status=0
+	wait "${count_pids[$1]}" || status=$?
+	count_json=$(<"$lab_state/count.$1.out")
+	return $status
+}
