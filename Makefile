@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+# `make help` says what there is. Quiet by default; V=1 shows the commands.
+
+prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+mandir ?= $(prefix)/share/man
+DESTDIR ?=
+
+CC ?= gcc
+CLANG ?= clang
+BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
+PKG_CONFIG ?= pkg-config
+ARCH ?= $(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m)))
+
+build := build
+libraries := libbpf json-c libcap-ng
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
+
+sources := $(sort $(wildcard src/*.c))
+objects := $(sources:src/%.c=$(build)/src/%.o)
+unit_sources := $(sort $(wildcard tests/unit/*.c))
+unit_tests := $(unit_sources:tests/unit/%.c=$(build)/unit/%)
+shell_scripts = $(shell grep -lIE '^\#!/bin/(ba)?sh' -r tests .ci)
+c_files := $(sort $(wildcard src/*.[ch] bpf/*.[ch] include/*.h tests/unit/*.[ch] tests/lab/*.[ch]))
+
+CFLAGS ?= -O2 -g
+cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Iinclude -Isrc -I$(build) \
+	$(shell $(PKG_CONFIG) --cflags $(libraries) 2>/dev/null)
+libs = $(shell $(PKG_CONFIG) --libs $(libraries))
+bpf_flags := -g -O2 -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 \
+	-D__TARGET_ARCH_$(ARCH) -Ivmlinux/$(ARCH) -Ivmlinux -Iinclude -Ibpf
+
+# What `make deps` installs: to build, to check, and to run the lab.
+packages := gcc make clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libjson-c-dev \
+	libcap-ng-dev libcmocka-dev pkg-config libc6-dev \
+	clang-format clang-tidy cppcheck shellcheck mandoc python3 python3-jsonschema \
+	qemu-system-x86 busybox-static cpio kmod xz-utils zstd openvswitch-switch iproute2 \
+	iputils-ping iperf3 tcpdump ethtool ca-certificates debian-archive-keyring
+
+.PHONY: all
+all: $(build)/vmlat
+
+-include $(wildcard $(build)/*/*.d $(build)/*.d)
+
+$(build)/vmlat: $(objects)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@ $(libs)
+
+$(build)/src/%.o: src/%.c | $(build)/vmlat.skel.h
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(cflags) -MMD -MP -c $< -o $@
+
+$(build)/vmlat.bpf.o: bpf/vmlat.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(bpf_flags) -MMD -MP -c $< -o $@
+
+# bpftool names the skeleton after the object; a failed run leaves no half of it behind
+$(build)/vmlat.skel.h: $(build)/vmlat.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name vmlat_bpf > $@.new && mv $@.new $@
+
+.PHONY: install uninstall
+install: all
+	install -D -m 755 $(build)/vmlat $(DESTDIR)$(bindir)/vmlat
+	install -D -m 644 docs/vmlat.8 $(DESTDIR)$(mandir)/man8/vmlat.8
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/vmlat $(DESTDIR)$(mandir)/man8/vmlat.8
+
+.PHONY: deps
+deps:
+	$(call say,APT,what building and testing need)
+	$(Q)missing="$$(dpkg-query -W -f '$${Package} $${Status}\n' $(packages) 2>&1 | \
+		grep -v 'install ok installed' || true)"; \
+	if [ -n "$$missing" ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends $(packages) >/dev/null; \
+	fi
+
+.PHONY: demo
+demo: deps
+	$(Q)$(MAKE) all
+	$(Q)tests/demo/run
+
+# --- tests ---
+
+.PHONY: check
+check: deps
+	$(Q)$(MAKE) all
+	$(Q)tests/check
+
+.PHONY: unit
+unit: $(unit_tests)
+	$(Q)for test in $(unit_tests); do $$test || exit 1; done
+
+# everything of src but main, whose functions a unit test calls
+$(build)/unit/%: tests/unit/%.c $(filter-out $(build)/src/main.o,$(objects))
+	$(call say,UNIT,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(cflags) -MMD -MP $(filter %.c %.o,$^) -o $@ $(libs) -lcmocka
+
+.PHONY: lab
+lab: all
+	$(Q)tests/e2e/run
+
+.PHONY: format lint
+format:
+	$(Q)clang-format -i $(c_files)
+
+lint: $(build)/vmlat.skel.h
+	$(call say,LINT,clang-format)
+	$(Q)clang-format --dry-run --Werror $(c_files)
+	$(call say,LINT,clang-tidy)
+	$(Q)clang-tidy --quiet $(sources) $(unit_sources) -- $(cflags) 2>/dev/null
+	$(call say,LINT,cppcheck)
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--error-exitcode=1 -D_GNU_SOURCE -Iinclude -Isrc --suppress=missingIncludeSystem \
+		src tests/unit tests/lab
+	$(call say,LINT,shellcheck)
+	$(Q)shellcheck -x $(shell_scripts)
+
+# --- the kernel's types ---
+
+.PHONY: vmlinux
+vmlinux: all
+	$(call say,BTF,vmlinux/$(ARCH)/vmlinux.h)
+	$(Q)tests/lab/boot -d vmlinux/$(ARCH) \
+		'bpftool btf dump file /sys/kernel/btf/vmlinux format c > $$LAB_RESULTS/vmlinux.h'
+
+.PHONY: clean
+clean:
+	rm -rf $(build)/src $(build)/unit $(build)/vmlat $(build)/vmlat.*
+
+.PHONY: help
+help:
+	@echo 'make            build/vmlat, from system packages (make deps installs them)'
+	@echo 'make demo       the main job on real traffic, in the lab VM (as root)'
+	@echo 'make check      every test (as root); KERNELS="6.1 7" chooses the kernels'
+	@echo 'make unit       unit tests alone'
+	@echo 'make lab        end-to-end tests alone, in the lab VM'
+	@echo 'make lint       clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make format     clang-format, in place'
+	@echo 'make vmlinux    vmlinux/ARCH/vmlinux.h again, from the lab kernel'
+	@echo 'make deps       install the Debian packages that all of this needs (as root)'
+	@echo 'make install    to DESTDIR, prefix (/usr/local); make uninstall takes it away'
+	@echo 'make clean      what was built, but not the kernels that the lab fetched'
+	@echo 'V=1 shows the commands.'

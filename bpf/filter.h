@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which packets are measured: by device first, by five-tuple then. */
+#ifndef VMLAT_FILTER_H
+#define VMLAT_FILTER_H
+
+/* The selected device's entry, NULL for any other. */
+static __always_inline const struct vmlat_interface *
+selected_interface(const struct vmlat_config *config, const struct net_device *device)
+{
+	__u32 ifindex = device->ifindex;
+	struct vmlat_device key;
+
+	if (!(config->interface_bits[ifindex / 64 % (VMLAT_INTERFACE_BITS / 64)] &
+	      1ULL << ifindex % 64))
+		return NULL;
+	key.netns = device->nd_net.net->ns.inum;
+	key.ifindex = ifindex;
+	return bpf_map_lookup_elem(&interfaces, &key);
+}
+
+static __always_inline bool prefix_matches(const struct vmlat_prefix *prefix, const __be32 *addr,
+					   __u8 family)
+{
+	if (!prefix->family)
+		return true;
+	if (prefix->family != family)
+		return false;
+	for (int i = 0; i < 4; i++)
+		if ((addr[i] ^ prefix->addr[i]) & prefix->mask[i])
+			return false;
+	return true;
+}
+
+static __always_inline bool any_port(const struct vmlat_ports *range)
+{
+	return range->low == 0 && range->high == 0xffff;
+}
+
+static __always_inline bool port_matches(const struct vmlat_ports *range,
+					 const struct vmlat_flow *flow, __u16 port)
+{
+	if (any_port(range))
+		return true;
+	return flow->has_ports && port >= range->low && port <= range->high;
+}
+
+static __always_inline bool protocol_matches(__u32 protocols, const struct vmlat_flow *flow)
+{
+	if (!protocols)
+		return true;
+	if (flow->protocol == PROTOCOL_TCP)
+		return protocols & VMLAT_TCP;
+	if (flow->protocol == PROTOCOL_UDP)
+		return protocols & VMLAT_UDP;
+	if (flow->protocol == (flow->family == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6))
+		return protocols & VMLAT_ICMP;
+	return false;
+}
+
+/* VMLAT_PASSED, or the first filter that the flow fails. */
+static __always_inline enum vmlat_refusal filter_flow(const struct vmlat_filter *filter,
+						      const struct vmlat_flow *flow)
+{
+	if (!filter->active)
+		return VMLAT_PASSED;
+	if (!flow->family)
+		return VMLAT_REFUSED_NOT_IP;
+	if (!protocol_matches(filter->protocols, flow))
+		return VMLAT_REFUSED_PROTOCOL;
+	if (!prefix_matches(&filter->src, flow->src, flow->family))
+		return VMLAT_REFUSED_SRC_IP;
+	if (!prefix_matches(&filter->dst, flow->dst, flow->family))
+		return VMLAT_REFUSED_DST_IP;
+	if (!port_matches(&filter->src_port, flow, flow->src_port))
+		return VMLAT_REFUSED_SRC_PORT;
+	if (!port_matches(&filter->dst_port, flow, flow->dst_port))
+		return VMLAT_REFUSED_DST_PORT;
+	return VMLAT_PASSED;
+}
+
+#endif

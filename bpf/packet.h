@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From a packet's bytes to its vmlat_flow. Only bytes that the linear part of the skb has are
+ * looked at: a packet that ends within a header is truncated, one whose headers contradict each
+ * other is malformed, and neither gets a flow.
+ */
+#ifndef VMLAT_PACKET_H
+#define VMLAT_PACKET_H
+
+enum {
+	ETHERTYPE_IPV4 = 0x0800,
+	ETHERTYPE_IPV6 = 0x86dd,
+	ETHERTYPE_VLAN = 0x8100,
+	ETHERTYPE_SVLAN = 0x88a8,
+
+	PROTOCOL_ICMP = 1,
+	PROTOCOL_TCP = 6,
+	PROTOCOL_UDP = 17,
+	PROTOCOL_ICMPV6 = 58,
+
+	IPV6_HOP_BY_HOP = 0,
+	IPV6_ROUTING = 43,
+	IPV6_FRAGMENT = 44,
+	IPV6_DESTINATION = 60,
+};
+
+enum parsed {
+	PARSED,
+	PARSED_TRUNCATED,
+	PARSED_MALFORMED,
+};
+
+/* Bytes of a packet in the CPU's scratch; `at` is where the next header begins. */
+struct cursor {
+	const __u8 *bytes; /* PACKET_BYTES and a margin of 16 */
+	__u32 at;
+	__u64 end; /* bytes that are there */
+	__u32 length; /* bytes that the packet has from offset 0 on */
+	__u16 ethertype;
+};
+
+/*
+ * Bounded so that the verifier sees it: in 64 bits, since it loses what it knows of a 32-bit
+ * copy (before 6.8), and hidden from a compiler that would compare another register.
+ */
+static __always_inline __u64 at_most(__u64 value, __u64 limit)
+{
+	barrier_var(value);
+	return value < limit ? value : limit;
+}
+
+static __always_inline __u16 get16(const __u8 *p)
+{
+	return (__u16)p[0] << 8 | p[1];
+}
+
+static __always_inline __u32 get32(const __u8 *p)
+{
+	return (__u32)get16(p) << 16 | get16(p + 2);
+}
+
+/* A pointer to the next `size` (at most 40) bytes; NULL when they are not all there. */
+static __always_inline const __u8 *peek(const struct cursor *c, __u32 size)
+{
+	__u32 at = c->at;
+
+	if (at > PACKET_BYTES - 24 || at + size > c->end)
+		return NULL;
+	return c->bytes + at;
+}
+
+static __always_inline void copy_address(__be32 *to, const __u8 *from, int words)
+{
+	__builtin_memcpy(to, from, words * sizeof(*to));
+}
+
+static __always_inline bool is_vlan(__u16 ethertype)
+{
+	return ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_SVLAN;
+}
+
+static __always_inline void add_vlan(struct vmlat_flow *flow, __u16 tci)
+{
+	if (flow->vlans == 0) {
+		flow->vlan_tci[0] = tci;
+		flow->vlans = 1;
+	} else if (flow->vlans == 1) {
+		flow->vlan_tci[1] = tci;
+		flow->vlans = 2;
+	}
+}
+
+/* Tags that stand in the packet itself, behind the one that the skb may carry beside it. */
+static __always_inline enum parsed parse_vlans(struct cursor *c, struct vmlat_flow *flow)
+{
+	for (int i = 0; i < 2 && is_vlan(c->ethertype); i++) {
+		const __u8 *tag = peek(c, 4);
+
+		if (!tag)
+			return PARSED_TRUNCATED;
+		add_vlan(flow, get16(tag));
+		c->ethertype = get16(tag + 2);
+		c->at += 4;
+	}
+	return PARSED;
+}
+
+static __always_inline enum parsed parse_ports(struct cursor *c, struct vmlat_flow *flow)
+{
+	const __u8 *l4;
+	__u32 size;
+
+	if (flow->protocol == PROTOCOL_TCP)
+		size = 20;
+	else if (flow->protocol == PROTOCOL_UDP)
+		size = 8;
+	else
+		return PARSED;
+	l4 = peek(c, size);
+	if (!l4)
+		return PARSED_TRUNCATED;
+	flow->src_port = get16(l4);
+	flow->dst_port = get16(l4 + 2);
+	if (flow->protocol == PROTOCOL_TCP) {
+		flow->tcp_seq = get32(l4 + 4);
+		if (l4[12] >> 4 < 5)
+			return PARSED_MALFORMED;
+	}
+	flow->has_ports = 1;
+	return PARSED;
+}
+
+static __always_inline enum parsed parse_ipv4(struct cursor *c, struct vmlat_flow *flow)
+{
+	const __u8 *ip = peek(c, 20);
+	__u32 header, total, fragment;
+
+	if (!ip)
+		return PARSED_TRUNCATED;
+	header = (ip[0] & 15) * 4;
+	total = get16(ip + 2);
+	if (ip[0] >> 4 != 4 || header < 20)
+		return PARSED_MALFORMED;
+	/* a length of 0 is an IPv4 BIG TCP packet (6.3) */
+	if (total && (total < header || c->at + total > c->length))
+		return PARSED_MALFORMED;
+	copy_address(flow->src, ip + 12, 1);
+	copy_address(flow->dst, ip + 16, 1);
+	flow->protocol = ip[9];
+	flow->ip_id = get16(ip + 4);
+	flow->has_ip_id = 1;
+	fragment = get16(ip + 6);
+	flow->fragment = (fragment & 0x3fff) != 0;
+	c->at += header;
+	return fragment & 0x1fff ? PARSED : parse_ports(c, flow);
+}
+
+enum step {
+	STEP_MORE,
+	STEP_DONE,
+	STEP_LATER_FRAGMENT, /* what follows is no header */
+	STEP_TRUNCATED,
+};
+
+/* Over one extension header, to flow->protocol behind it. */
+static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_flow *flow)
+{
+	bool fragment = flow->protocol == IPV6_FRAGMENT;
+	const __u8 *header;
+	__u16 offset;
+
+	if (!fragment && flow->protocol != IPV6_HOP_BY_HOP && flow->protocol != IPV6_ROUTING &&
+	    flow->protocol != IPV6_DESTINATION)
+		return STEP_DONE;
+	header = peek(c, 8);
+	if (!header)
+		return STEP_TRUNCATED;
+	flow->protocol = header[0];
+	c->at += fragment ? 8 : header[1] * 8 + 8;
+	if (!fragment)
+		return STEP_MORE;
+	offset = get16(header + 2);
+	flow->fragment = (offset & 0xfff9) != 0;
+	return offset & 0xfff8 ? STEP_LATER_FRAGMENT : STEP_MORE;
+}
+
+/* At most four, by hand: 6.1 takes the loop that clang 14 makes of it for an endless one. */
+static __always_inline enum step skip_extensions(struct cursor *c, struct vmlat_flow *flow)
+{
+	enum step step = skip_extension(c, flow);
+
+	if (step == STEP_MORE)
+		step = skip_extension(c, flow);
+	if (step == STEP_MORE)
+		step = skip_extension(c, flow);
+	if (step == STEP_MORE)
+		step = skip_extension(c, flow);
+	return step;
+}
+
+static __always_inline enum parsed parse_ipv6(struct cursor *c, struct vmlat_flow *flow)
+{
+	const __u8 *ip = peek(c, 40);
+	enum step step;
+	__u32 payload;
+
+	if (!ip)
+		return PARSED_TRUNCATED;
+	payload = get16(ip + 4);
+	if (ip[0] >> 4 != 6 || c->at + 40 + payload > c->length)
+		return PARSED_MALFORMED;
+	copy_address(flow->src, ip + 8, 4);
+	copy_address(flow->dst, ip + 24, 4);
+	flow->protocol = ip[6];
+	c->at += 40;
+	step = skip_extensions(c, flow);
+	if (step == STEP_TRUNCATED)
+		return PARSED_TRUNCATED;
+	return step == STEP_LATER_FRAGMENT ? PARSED : parse_ports(c, flow);
+}
+
+/* *flow is zeroed but for a tag from the skb's metadata. On failure nothing of it is valid. */
+static __always_inline enum parsed parse_packet(struct cursor *c, struct vmlat_flow *flow)
+{
+	enum parsed parsed = parse_vlans(c, flow);
+
+	if (parsed != PARSED)
+		return parsed;
+	if (c->ethertype == ETHERTYPE_IPV4) {
+		parsed = parse_ipv4(c, flow);
+		flow->family = parsed == PARSED ? 4 : 0;
+	} else if (c->ethertype == ETHERTYPE_IPV6) {
+		parsed = parse_ipv6(c, flow);
+		flow->family = parsed == PARSED ? 6 : 0;
+	}
+	return parsed;
+}
+
+/* The tag that the skb carries beside the packet, if any: *tci. */
+static __always_inline bool skb_vlan(const struct sk_buff *skb, __u16 *tci)
+{
+	/* vlan_present went away with 6.2 (354259fa73e2): since then a tag is there when its
+	 * protocol is, which before was left behind when the tag was cleared */
+	if (bpf_core_field_exists(skb->vlan_present)) {
+		if (!BPF_CORE_READ_BITFIELD_PROBED(skb, vlan_present))
+			return false;
+	} else if (!BPF_CORE_READ(skb, vlan_proto)) {
+		return false;
+	}
+	*tci = BPF_CORE_READ(skb, vlan_tci);
+	return true;
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A tap's entry functions, tun_get_user and tun_sendmsg: a packet that becomes an skb of that
+ * tap, on that thread, before the call is over, left the VM when the call began. The packet
+ * itself is not there yet: vhost-net hands over up to 64 at once (VHOST_NET_BATCH), each
+ * already copied (TUN_MSG_PTR, 4.20), and tun_get_user has it in user memory still.
+ *
+ * One call is remembered per CPU, with its thread: 5.10 has no task storage. A call that
+ * migrates before its packets appear is a missing stamp, never a wrong one.
+ */
+#ifndef VMLAT_TAP_H
+#define VMLAT_TAP_H
+
+/* The module's types are in BTF from 5.11 on; before, their layout is as in modules.h. */
+#define READ_MODULE(to, from, field)                                                               \
+	do {                                                                                       \
+		if (bpf_core_field_exists((from)->field))                                          \
+			(to) = BPF_CORE_READ(from, field);                                         \
+		else                                                                               \
+			bpf_probe_read_kernel(&(to), sizeof(to),                                   \
+					      (void *)(from) +                                     \
+						      __builtin_offsetof(typeof(*(from)), field)); \
+	} while (0)
+
+static __always_inline __u64 tun_device(const struct tun_struct___vmlat *tun)
+{
+	struct net_device *device = NULL;
+
+	READ_MODULE(device, tun, dev);
+	return (__u64)device;
+}
+
+/* tun_sendmsg's socket is that of the tun_file, whose tun pointer stands right behind it. */
+static __always_inline __u64 tun_device_of_socket(const struct socket *socket)
+{
+	struct tun_struct___vmlat *tun = NULL;
+
+	bpf_probe_read_kernel(&tun, sizeof(tun),
+			      (void *)socket + bpf_core_type_size(struct socket));
+	return tun_device(tun);
+}
+
+/* How many packets a tun_sendmsg brings: a batch's number, else 1. */
+static __always_inline __u16 message_packets(const struct msghdr *message)
+{
+	struct tun_msg_ctl___vmlat control = {};
+	const void *pointer = BPF_CORE_READ(message, msg_control);
+
+	if (!pointer || BPF_CORE_READ(message, msg_controllen) != sizeof(control) ||
+	    bpf_probe_read_kernel(&control, sizeof(control), pointer) ||
+	    control.type != TUN_MSG_PTR___vmlat)
+		return 1;
+	return control.num;
+}
+
+static __always_inline int tap_call_begins(enum vmlat_hook hook, __u64 device, __u16 packets)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu)
+		return 0;
+	cpu->tap_call.thread = bpf_get_current_pid_tgid();
+	cpu->tap_call.device = device;
+	cpu->tap_call.ns = bpf_ktime_get_ns();
+	cpu->tap_call.hook = hook;
+	cpu->tap_call.packets = packets;
+	bpf_get_current_comm(cpu->tap_call.comm, sizeof(cpu->tap_call.comm));
+	return 0;
+}
+
+static __always_inline int tap_call_ends(void)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (cpu && cpu->tap_call.thread == bpf_get_current_pid_tgid())
+		cpu->tap_call.thread = 0;
+	return 0;
+}
+
+/* The running call that brought a packet of this device, or NULL. */
+static __always_inline const struct tap_call *tap_call_of(const struct cpu_state *cpu, __u64 device)
+{
+	if (cpu->tap_call.device != device || cpu->tap_call.thread != bpf_get_current_pid_tgid())
+		return NULL;
+	return &cpu->tap_call;
+}
+
+#endif

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The programs: each hook once by fentry and once by kprobe, user space loads one of them. */
+#include "vmlinux.h"
+#include "modules.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+#include "hooks.h"
+#include "config.h"
+#include "maps.h"
+#include "packet.h"
+#include "filter.h"
+#include "flights.h"
+#include "tap.h"
+#include "upcall.h"
+#include "way.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* One body, two wrappers. */
+#define HOOK(function, arguments, body)                      \
+	SEC("?kprobe/" #function)                            \
+	int BPF_KPROBE(function##__kprobe, UNWRAP arguments) \
+	{                                                    \
+		return body;                                 \
+	}                                                    \
+	SEC("?fentry/" #function)                            \
+	int BPF_PROG(function##__fentry, UNWRAP arguments)   \
+	{                                                    \
+		return body;                                 \
+	}
+#define UNWRAP(...) __VA_ARGS__
+
+SEC("?tp_btf/netif_receive_skb")
+int BPF_PROG(netif_receive_skb__tp, struct sk_buff *skb)
+{
+	return packet_received(ctx, skb);
+}
+
+HOOK(tun_get_user, (struct tun_struct___vmlat * tun),
+     tap_call_begins(VMLAT_HOOK_TUN_GET_USER, tun_device(tun), 1))
+
+HOOK(tun_sendmsg, (struct socket * socket, struct msghdr *message),
+     tap_call_begins(VMLAT_HOOK_TUN_SENDMSG, tun_device_of_socket(socket),
+		     message_packets(message)))
+
+SEC("?kretprobe/tun_get_user")
+int tun_get_user__kretprobe(void *ctx)
+{
+	return tap_call_ends();
+}
+
+SEC("?fexit/tun_get_user")
+int tun_get_user__fexit(void *ctx)
+{
+	return tap_call_ends();
+}
+
+SEC("?kretprobe/tun_sendmsg")
+int tun_sendmsg__kretprobe(void *ctx)
+{
+	return tap_call_ends();
+}
+
+SEC("?fexit/tun_sendmsg")
+int tun_sendmsg__fexit(void *ctx)
+{
+	return tap_call_ends();
+}
+
+HOOK(internal_dev_xmit, (struct sk_buff * skb),
+     packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_INTERNAL_DEV_XMIT))
+
+static __always_inline int packet_at_port(void *ctx, struct sk_buff **pointer)
+{
+	struct sk_buff *skb;
+
+	if (bpf_probe_read_kernel(&skb, sizeof(skb), pointer))
+		return 0;
+	return packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_NETDEV_FRAME_HOOK);
+}
+
+SEC("?kprobe/netdev_frame_hook")
+int BPF_KPROBE(netdev_frame_hook__kprobe, struct sk_buff **pointer)
+{
+	return packet_at_port(ctx, pointer);
+}
+
+/* The verifier takes no pointer to a pointer from ctx (6.1); bpf_get_func_arg does (5.17). */
+SEC("?fentry/netdev_frame_hook")
+int netdev_frame_hook__fentry(void *ctx)
+{
+	__u64 pointer;
+
+	if (bpf_get_func_arg(ctx, 0, &pointer))
+		return 0;
+	return packet_at_port(ctx, (struct sk_buff **)pointer);
+}
+
+HOOK(ovs_dp_process_packet, (struct sk_buff * skb),
+     packet_in_switch(ctx, skb, VMLAT_STAGE_DATAPATH, VMLAT_HOOK_OVS_DP_PROCESS_PACKET))
+
+HOOK(ovs_dp_upcall,
+     (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
+      struct dp_upcall_info___vmlat *info),
+     packet_misses(ctx, skb, key, info))
+
+SEC("?kretprobe/ovs_dp_upcall")
+int BPF_KRETPROBE(ovs_dp_upcall__kretprobe, int result)
+{
+	return upcall_returned(result);
+}
+
+SEC("?fexit/ovs_dp_upcall")
+int BPF_PROG(ovs_dp_upcall__fexit, void *datapath, struct sk_buff *skb, void *key, void *info,
+	     __u32 cutlen, int result)
+{
+	return upcall_returned(result);
+}
+
+HOOK(ovs_flow_key_extract_userspace, (struct net * net, struct nlattr *attr, struct sk_buff *skb),
+     packet_reinjected(ctx, attr, skb))
+
+HOOK(ovs_vport_send, (struct vport___vmlat * vport, struct sk_buff *skb),
+     packet_leaves_switch(ctx, vport, skb))
+
+HOOK(__dev_queue_xmit, (struct sk_buff * skb), packet_queued(ctx, skb))
+
+HOOK(tun_net_xmit, (struct sk_buff * skb), packet_at_tap(ctx, skb))
+
+SEC("?tp_btf/net_dev_start_xmit")
+int BPF_PROG(net_dev_start_xmit__tp, const struct sk_buff *skb, const struct net_device *device)
+{
+	return packet_in_driver(ctx, skb, device);
+}
+
+SEC("?tp_btf/net_dev_xmit")
+int BPF_PROG(net_dev_xmit__tp, struct sk_buff *skb, int result)
+{
+	return packet_sent((__u64)skb, result);
+}
+
+/* skb, location, and since 5.17 (in some 5.15, too) the reason */
+SEC("?tp_btf/kfree_skb")
+int kfree_skb__tp(__u64 *ctx)
+{
+	__u32 reason = features.kfree_skb_reason ? ctx[2] : 0;
+
+	return packet_freed(ctx[0], true, ctx[1], reason, features.kfree_skb_reason);
+}
+
+SEC("?tp_btf/consume_skb")
+int consume_skb__tp(__u64 *ctx)
+{
+	return packet_freed(ctx[0], false, 0, 0, false);
+}
+
+/*
+ * Run by user space (BPF_PROG_TEST_RUN) for a flight that has been silent for --timeout, or
+ * that is still open at the end: on the CPU that knows it, where a place has one.
+ */
+SEC("?raw_tp/vmlat_expire")
+int expire(struct vmlat_expire *args)
+{
+	struct flight_ref ref = { .slot = args->slot, .generation = args->generation };
+	struct vmlat_flight *flight = flight_of(&ref);
+	enum vmlat_outcome outcome = args->outcome;
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu || !flight || flight->candidate || outcome >= VMLAT_OUTCOME_COUNT)
+		return 0;
+	if (flight->place == VMLAT_UPCALLED) {
+		if (!take_upcalled(flight))
+			return 0;
+	} else if (flight->place == VMLAT_COPIES) {
+		if (bpf_map_delete_elem(&shared_flights, &ref))
+			return 0;
+	} else if (flight->place == VMLAT_DRIVING || !take_flight(cpu, flight)) {
+		return 0;
+	}
+	flight->outcome = outcome == VMLAT_EXPIRED && flight->left ? VMLAT_DIVERTED : outcome;
+	flight->last_ns = bpf_ktime_get_ns();
+	return finish_flight(cpu, flight);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What user space tells the BPF side. */
+#ifndef VMLAT_CONFIG_H
+#define VMLAT_CONFIG_H
+
+#include "counters.h"
+
+enum {
+	VMLAT_INTERFACES = 1024, /* selected at once */
+	VMLAT_INTERFACE_BITS = 1024,
+	VMLAT_INTERFACE_NONE = 0xffffffff,
+};
+
+/* What a device is to the trace. */
+enum vmlat_role {
+	VMLAT_ROLE_TAP = 1,
+	VMLAT_ROLE_TX_START = 2,
+	VMLAT_ROLE_TX_END = 4,
+	VMLAT_ROLE_RX_START = 8,
+	VMLAT_ROLE_RX_END = 16,
+};
+
+/* Value of the interfaces map; its key is a struct vmlat_device. */
+struct vmlat_interface {
+	__u32 roles;
+	__u32 index; /* into the traffic map and user space's table */
+};
+
+/* An address or prefix; family 0 matches everything. Unused words of mask are 0. */
+struct vmlat_prefix {
+	__be32 addr[4];
+	__be32 mask[4];
+	__u32 family;
+};
+
+/* A port range, both ends in it; low 0 and high 65535 matches everything. */
+struct vmlat_ports {
+	__u16 low;
+	__u16 high;
+};
+
+struct vmlat_filter {
+	struct vmlat_prefix src;
+	struct vmlat_prefix dst;
+	struct vmlat_ports src_port;
+	struct vmlat_ports dst_port;
+	__u32 protocols; /* bit mask of enum vmlat_protocol; 0 matches everything */
+	__u32 active; /* any of the above is set: what is not IP does not match */
+};
+
+enum vmlat_protocol {
+	VMLAT_TCP = 1,
+	VMLAT_UDP = 2,
+	VMLAT_ICMP = 4, /* v4 and v6 */
+};
+
+/* The settings map. Written before `armed`, which alone changes during a trace. */
+struct vmlat_config {
+	struct vmlat_filter filter;
+	__u64 threshold_ns;
+	__u32 outcomes; /* bit mask of the outcomes to report */
+	__u32 armed; /* packets may start */
+	/* bit ifindex % VMLAT_INTERFACE_BITS: some selected device has such an ifindex */
+	__u64 interface_bits[VMLAT_INTERFACE_BITS / 64];
+};
+
+/*
+ * Read-only when the object is loaded, so that the verifier cuts out what is off. Defaults
+ * keep everything on: that is the worst path, the one to verify.
+ */
+struct vmlat_features {
+	__u32 stacks;
+	__u32 kfree_skb_reason; /* the tracepoint has the argument (5.17, and some 5.15) */
+	__u64 internal_dev_xmit; /* its address, which tells OVS internal ports; 0: none */
+	__u64 tun_net_xmit; /* its address, which tells taps; 0: none */
+};
+
+/* Argument of the expire program: end this flight, unless it has ended already. */
+struct vmlat_expire {
+	__u64 slot;
+	__u64 generation;
+	__u64 outcome;
+};
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The network devices of this host that a trace begins and ends at, and their VMs. */
+#ifndef VMLAT_DEVICES_H
+#define VMLAT_DEVICES_H
+
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config.h"
+
+enum { VM_NAME = 64 };
+
+struct device {
+	char name[IF_NAMESIZE];
+	char vm[VM_NAME]; /* of the QEMU process that has the tap open; "" unknown */
+	struct vmlat_device id;
+	bool tap;
+	bool nic; /* hardware, or what a hypervisor shows as such */
+	bool leads_to_switch;
+	__u32 roles; /* 0: not selected */
+};
+
+struct devices {
+	struct device *all; /* its index is that of the interfaces and traffic maps */
+	size_t count;
+};
+
+/* The selection, as the user gave it. Lists are NULL terminated, or NULL. */
+struct device_choice {
+	char **taps;
+	char **vms;
+	char **nics;
+	int directions; /* enum vmlat_direction */
+};
+
+/* Finds the devices of this network namespace. 0 or -errno; released with devices__free. */
+int devices__find(struct devices *devices);
+void devices__free(struct devices *devices);
+
+/* Sets the roles. Says what is wrong with a name, and what there is; 0 or an exit code. */
+int devices__select(struct devices *devices, const struct device_choice *choice);
+
+/* The device with this identity, or NULL: it is new, or of another namespace. */
+const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id);
+
+/* Name of a device, by its identity: "eth0", or "ifindex 7 of namespace 4026531840". */
+const char *devices__name(const struct devices *devices, const struct vmlat_device *id,
+			  char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Which program each hook of include/hooks.h gets on this kernel, and why not another. */
+#ifndef VMLAT_HOOK_H
+#define VMLAT_HOOK_H
+
+#include "hooks.h"
+#include "kernel.h"
+
+enum attach_mode {
+	ATTACH_AUTO, /* the cheapest that works, per hook */
+	ATTACH_FENTRY,
+	ATTACH_KPROBE,
+};
+
+struct hook {
+	const char *name; /* function or tracepoint */
+	const char *module; /* "": the kernel itself */
+	enum vmlat_stage stage;
+	int directions;
+	enum vmlat_hook_kind kind;
+	bool required;
+};
+
+/* One hook's place on this kernel. */
+struct hook_choice {
+	const char *attach; /* "tracepoint", "fentry", "kprobe", "fexit", "kretprobe"; NULL: none */
+	const char *missing; /* then why; a constant string */
+	char program[64];
+};
+
+extern const struct hook hooks[VMLAT_HOOK_COUNT];
+
+/* A stage's name, and its number in reports: -1 has none. VMLAT_STAGE_NONE: NULL. */
+const char *stage_name(enum vmlat_stage stage);
+int stage_number(enum vmlat_stage stage);
+
+/* What the hook would use on this kernel. */
+struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook hook,
+				enum attach_mode mode);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "report.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+static const char *const outcome_names[] = {
+#define X(id, name) name,
+	VMLAT_OUTCOMES(X)
+#undef X
+};
+
+const char *outcome_name(enum vmlat_outcome outcome)
+{
+	return outcome < VMLAT_OUTCOME_COUNT ? outcome_names[outcome] : "unknown";
+}
+
+/* The exit that the report is about: one that completed, else the first. */
+static const struct vmlat_exit *main_exit(const struct vmlat_flight *flight)
+{
+	for (int i = 0; i < flight->exits; i++)
+		if (flight->exit[i].closed && flight->exit[i].outcome == VMLAT_COMPLETED)
+			return &flight->exit[i];
+	return flight->exits ? &flight->exit[0] : NULL;
+}
+
+void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
+		      struct report *report)
+{
+	const struct vmlat_exit *exit = main_exit(flight);
+	const struct device *start = devices__by_id(context->devices, &flight->start);
+	const struct device *end = exit ? devices__by_id(context->devices, &exit->device) : NULL;
+
+	memset(report, 0, sizeof(*report));
+	report->flight = flight;
+	report->total_ns = flight->last_ns - flight->begin_ns;
+	if (flight->direction == VMLAT_RX) {
+		report->phy = devices__name(context->devices, &flight->start, report->phy_buffer,
+					    sizeof(report->phy_buffer));
+		report->tap = end && end->tap ? end : NULL;
+		return;
+	}
+	report->tap = start;
+	if (end && end->tap)
+		report->peer = end;
+	else if (exit)
+		report->phy = devices__name(context->devices, &exit->device, report->phy_buffer,
+					    sizeof(report->phy_buffer));
+}
+
+const char *protocol_name(const struct vmlat_flow *flow, bool lower, char *buffer, size_t size)
+{
+	switch (flow->protocol) {
+	case IPPROTO_TCP:
+		return lower ? "tcp" : "TCP";
+	case IPPROTO_UDP:
+		return lower ? "udp" : "UDP";
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (flow->protocol == (flow->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+			return lower ? "icmp" : "ICMP";
+	}
+	snprintf(buffer, size, "%u", flow->protocol);
+	return buffer;
+}
+
+const char *flow_address(const struct vmlat_flow *flow, bool source, char *buffer, size_t size)
+{
+	return inet_ntop(flow->family == 4 ? AF_INET : AF_INET6, source ? flow->src : flow->dst,
+			 buffer, size);
+}
+
+struct timespec wall_clock(const struct report_context *context, __u64 ns)
+{
+	__u64 wall = ns + context->clock_offset_ns;
+
+	return (struct timespec){ .tv_sec = wall / 1000000000, .tv_nsec = wall % 1000000000 };
+}
+
+const char *drop_place(const struct report_context *context, __u64 location, enum vmlat_hook last)
+{
+	const char *name = NULL;
+	__u64 offset;
+
+	if (location)
+		name = symbols__name(context->kernel->symbols, location, &offset);
+	return name ? name : hooks[last].name;
+}
+
+const char *drop_reason(const struct report_context *context, bool has_reason, __u32 reason)
+{
+	return has_reason ? kernel__drop_reason(context->kernel, reason) : NULL;
+}
+
+__u64 not_delivered(const struct vmlat_counters *counters)
+{
+	return counters->given > counters->seen_tap ? counters->given - counters->seen_tap : 0;
+}
+
+bool summary__incomplete(const struct summary *summary)
+{
+	const struct vmlat_counters *counters = &summary->counters;
+
+	return counters->lost || counters->stacks_lost || counters->drops_lost ||
+	       counters->outcomes[VMLAT_EVICTED] || summary->missed;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What a report says of a flight, and the formats that say it. */
+#ifndef VMLAT_REPORT_H
+#define VMLAT_REPORT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "counters.h"
+#include "devices.h"
+#include "kernel.h"
+#include "options.h"
+#include "tracer.h"
+
+/* Everything that a report may need beside the flight. */
+struct report_context {
+	FILE *out;
+	const struct options *options;
+	const struct kernel *kernel;
+	const struct devices *devices;
+	const struct tracer *tracer;
+	__s64 clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+};
+
+/* One flight, with the names that its numbers have on this host. */
+struct report {
+	const struct vmlat_flight *flight;
+	const struct device *tap; /* where it left (TX) or entered (RX) the VM; NULL unknown */
+	const struct device *peer; /* TX to another VM of this host: its tap; else NULL */
+	const char *phy; /* the NIC; NULL unknown or none */
+	__u64 total_ns;
+	char phy_buffer[64];
+};
+
+/* What the end of a trace adds up to. */
+struct summary {
+	struct vmlat_counters counters;
+	__u64 written; /* reports */
+	__u64 missed;
+	bool missed_known;
+};
+
+struct format_ops {
+	void (*header)(const struct report_context *context, const struct timespec *start);
+	void (*packet)(const struct report_context *context, const struct report *report);
+	void (*end)(const struct report_context *context, const struct summary *summary,
+		    const struct timespec *end);
+};
+
+extern const struct format_ops text_format, json_format;
+
+void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
+		      struct report *report);
+
+/* "completed", … */
+const char *outcome_name(enum vmlat_outcome outcome);
+
+/* "TCP", …; a number in `buffer` for those without a name. `lower`: "tcp". */
+const char *protocol_name(const struct vmlat_flow *flow, bool lower, char *buffer, size_t size);
+
+/* Textual source (or destination) address. */
+const char *flow_address(const struct vmlat_flow *flow, bool source, char *buffer, size_t size);
+
+/* CLOCK_REALTIME of a time of a flight. */
+struct timespec wall_clock(const struct report_context *context, __u64 ns);
+
+/* The function that freed a dropped packet, or the one that saw it last. */
+const char *drop_place(const struct report_context *context, __u64 location, enum vmlat_hook last);
+
+/* The kernel's word for why, NULL when it has none. */
+const char *drop_reason(const struct report_context *context, bool has_reason, __u32 reason);
+
+/* Packets given to a selected tap that never became an skb. */
+__u64 not_delivered(const struct vmlat_counters *counters);
+
+/* True when something was lost or missed, so that the numbers are not the whole truth. */
+bool summary__incomplete(const struct summary *summary);
+
+#endif

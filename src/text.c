@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reports for people. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "hook.h"
+#include "report.h"
+
+static double us(__u64 ns)
+{
+	return ns / 1000.0;
+}
+
+static void print_time(FILE *out, const struct timespec *time)
+{
+	char text[32];
+	struct tm local;
+
+	strftime(text, sizeof(text), "%F %T", localtime_r(&time->tv_sec, &local));
+	fprintf(out, "%s.%06ld", text, time->tv_nsec / 1000);
+}
+
+static void print_endpoint(FILE *out, const struct vmlat_flow *flow, bool source)
+{
+	char address[INET6_ADDRSTRLEN];
+
+	flow_address(flow, source, address, sizeof(address));
+	if (!flow->has_ports)
+		fputs(address, out);
+	else
+		fprintf(out, flow->family == 6 ? "[%s]:%u" : "%s:%u", address,
+			source ? flow->src_port : flow->dst_port);
+}
+
+static void print_flow(FILE *out, const struct vmlat_flow *flow)
+{
+	char protocol[16];
+
+	fputs("Flow: ", out);
+	if (flow->family) {
+		print_endpoint(out, flow, true);
+		fputs(" -> ", out);
+		print_endpoint(out, flow, false);
+		fprintf(out, " (%s)", protocol_name(flow, false, protocol, sizeof(protocol)));
+		if (flow->fragment)
+			fputs(" fragment", out);
+	} else {
+		fputs("not IP", out);
+	}
+	for (int i = 0; i < flow->vlans; i++)
+		fprintf(out, i ? ".%u" : " VLAN %u", flow->vlan_tci[i] & 0xfff);
+	fputc('\n', out);
+}
+
+static void print_tap(FILE *out, const struct device *tap)
+{
+	fprintf(out, "VM Device: %s", tap ? tap->name : "unknown");
+	if (tap && tap->vm[0])
+		fprintf(out, " (%s)", tap->vm);
+}
+
+static void print_devices(FILE *out, const struct report *report)
+{
+	if (report->flight->direction == VMLAT_RX) {
+		fprintf(out, "Physical: %s → ", report->phy);
+		print_tap(out, report->tap);
+	} else {
+		print_tap(out, report->tap);
+		if (report->peer) {
+			fputs(" → ", out);
+			print_tap(out, report->peer);
+		} else {
+			fprintf(out, " → Physical: %s", report->phy ? report->phy : "unknown");
+		}
+	}
+	fputc('\n', out);
+}
+
+static void print_upper(FILE *out, const char *name)
+{
+	for (; *name; name++)
+		fputc(toupper((unsigned char)*name), out);
+}
+
+static void print_stage(FILE *out, const struct vmlat_visit *visit)
+{
+	int number = stage_number(visit->stage);
+
+	if (number >= 0)
+		fprintf(out, "STAGE_%d", number);
+	else
+		print_upper(out, stage_name(visit->stage));
+	fprintf(out, " (%s)", hooks[visit->hook].name);
+}
+
+static void print_number(FILE *out, enum vmlat_stage stage)
+{
+	if (stage_number(stage) >= 0)
+		fprintf(out, "%d", stage_number(stage));
+	else
+		fputs(stage_name(stage), out);
+}
+
+static void print_segment(FILE *out, const struct vmlat_visit *from, const struct vmlat_visit *to)
+{
+	fputs("  [", out);
+	print_number(out, from->stage);
+	fputs("->", out);
+	print_number(out, to->stage);
+	fputs("] ", out);
+	print_stage(out, from);
+	fputs(" -> ", out);
+	print_stage(out, to);
+	fprintf(out, ": %.3f us", us(to->ns - from->ns));
+	if (from->stage == VMLAT_STAGE_DATAPATH && to->stage == VMLAT_STAGE_VPORT)
+		fputs(" (OVS No Upcall)", out);
+	fputc('\n', out);
+}
+
+static void print_stack(const struct report_context *context, const struct vmlat_visit *visit)
+{
+	__u64 addresses[64], offset;
+	size_t count;
+
+	if (!context->options->stacks)
+		return;
+	fprintf(context->out, "    stack at %s%s\n", hooks[visit->hook].name,
+		visit->stack < 0 ? ": not taken (the table of stacks had no room)" : "");
+	count = tracer__stack(context->tracer, visit->stack, addresses, 64);
+	for (size_t i = 0; i < count; i++) {
+		const char *name = symbols__name(context->kernel->symbols, addresses[i], &offset);
+
+		if (name)
+			fprintf(context->out, "      %s+0x%llx\n", name, offset);
+		else
+			fprintf(context->out, "      0x%llx\n", addresses[i]);
+	}
+}
+
+static void print_latencies(const struct report_context *context, const struct vmlat_flight *flight)
+{
+	FILE *out = context->out;
+
+	fputs("\nLatencies (us):\n", out);
+	for (int i = 0; i < flight->visits; i++) {
+		const struct vmlat_visit *visit = &flight->visit[i];
+
+		if (i)
+			print_segment(out, visit - 1, visit);
+		if (context->options->verbose)
+			fprintf(out, "    skb 0x%llx on CPU %u at %s\n", visit->skb, visit->cpu,
+				hooks[visit->hook].name);
+		print_stack(context, visit);
+	}
+	if (flight->visits_beyond)
+		fprintf(out, "  %u more stages are not kept\n", flight->visits_beyond);
+}
+
+static void print_exits(const struct report_context *context, const struct vmlat_flight *flight)
+{
+	if (flight->exits < 2)
+		return;
+	fputs("Exits:", context->out);
+	for (int i = 0; i < flight->exits; i++) {
+		const struct vmlat_exit *exit = &flight->exit[i];
+		char buffer[64];
+
+		fprintf(context->out, "%s %s %s", i ? "," : "",
+			devices__name(context->devices, &exit->device, buffer, sizeof(buffer)),
+			exit->closed ? outcome_name(exit->outcome) : "open");
+		if (exit->closed)
+			fprintf(context->out, " after %.3f us", us(exit->ns - flight->begin_ns));
+	}
+	if (flight->exits_beyond)
+		fprintf(context->out, ", %u more are not kept", flight->exits_beyond);
+	fputc('\n', context->out);
+}
+
+/* Where it was last seen, and what that says of an expired packet. */
+static void print_last(FILE *out, const struct vmlat_flight *flight)
+{
+	const struct vmlat_visit *last = &flight->visit[flight->visits - 1];
+
+	fprintf(out, ", last seen in %s", stage_name(last->stage));
+	if (flight->outcome == VMLAT_EXPIRED && last->stage == VMLAT_STAGE_UPCALL)
+		fputs(": no reinjection", out);
+}
+
+static void print_outcome(const struct report_context *context, const struct report *report)
+{
+	const struct vmlat_flight *flight = report->flight;
+	FILE *out = context->out;
+	const char *reason;
+
+	if (flight->outcome == VMLAT_COMPLETED) {
+		fprintf(out, "Total Latency: %.3f us\n\n", us(report->total_ns));
+		return;
+	}
+	switch (flight->outcome) {
+	case VMLAT_DROPPED:
+		reason = drop_reason(context, flight->has_reason, flight->reason);
+		fprintf(out, "Dropped in %s",
+			drop_place(context, flight->location,
+				   flight->visit[flight->visits - 1].hook));
+		if (reason)
+			fprintf(out, " (%s)", reason);
+		break;
+	case VMLAT_DIVERTED:
+		fputs("Diverted from the measured path", out);
+		break;
+	case VMLAT_MERGED:
+		fputs("Merged into another packet", out);
+		break;
+	case VMLAT_UPCALL_LOST:
+		fputs("Upcall lost: the kernel could not queue it", out);
+		break;
+	case VMLAT_EXPIRED:
+		fputs("Expired", out);
+		break;
+	case VMLAT_EVICTED:
+		fputs("Evicted: its record was pushed out", out);
+		break;
+	case VMLAT_AMBIGUOUS:
+		fputs("Ambiguous: a packet of the same content was in flight", out);
+		break;
+	default:
+		fputs("Still in flight", out);
+	}
+	fprintf(out, " after %.3f us", us(report->total_ns));
+	print_last(out, flight);
+	fputs("\n\n", out);
+}
+
+static void text_header(const struct report_context *context, const struct timespec *start)
+{
+	(void)context;
+	(void)start;
+}
+
+static void text_packet(const struct report_context *context, const struct report *report)
+{
+	const struct vmlat_flight *flight = report->flight;
+	struct timespec time = wall_clock(context, flight->begin_ns);
+	FILE *out = context->out;
+
+	fputs("=== VM Network Latency Trace: ", out);
+	print_time(out, &time);
+	fprintf(out, " (%s) ===\n", flight->direction == VMLAT_TX ? "TX" : "RX");
+	print_flow(out, &flight->flow);
+	print_devices(out, report);
+	if (flight->direction == VMLAT_TX)
+		fprintf(out, "Process: PID=%u COMM=%.*s\n", flight->pid, VMLAT_COMM, flight->comm);
+	print_latencies(context, flight);
+	fputc('\n', out);
+	print_exits(context, flight);
+	print_outcome(context, report);
+}
+
+static void print_drop(void *argument, const struct vmlat_drop *drop, __u64 count)
+{
+	const struct report_context *context = argument;
+	const char *reason = drop_reason(context, drop->has_reason, drop->reason);
+
+	fprintf(context->out, "  Dropped in %s%s%s%s: %llu\n",
+		drop_place(context, drop->location, drop->hook), reason ? " (" : "",
+		reason ? reason : "", reason ? ")" : "", count);
+}
+
+static void print_traffic(const struct report_context *context)
+{
+	for (size_t i = 0; i < context->devices->count; i++)
+		for (int direction = VMLAT_TX; direction <= VMLAT_RX; direction++) {
+			const struct device *device = &context->devices->all[i];
+			struct vmlat_traffic traffic;
+
+			if (!device->tap || !device->roles ||
+			    tracer__traffic(context->tracer, i, direction, &traffic) ||
+			    !traffic.packets)
+				continue;
+			fprintf(context->out, "  Traffic: %s %s: %llu packets, %llu bytes\n",
+				device->name, direction == VMLAT_TX ? "TX" : "RX", traffic.packets,
+				traffic.bytes);
+		}
+}
+
+static void text_end(const struct report_context *context, const struct summary *summary,
+		     const struct timespec *end)
+{
+	const struct vmlat_counters *counters = &summary->counters;
+	FILE *out = context->out;
+
+	fputs("=== Summary: ", out);
+	print_time(out, end);
+	fprintf(out, " ===\n  Packets: %llu started =", counters->started);
+	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
+		fprintf(out, "%s %llu %s", i ? " +" : "", counters->outcomes[i], outcome_name(i));
+	fprintf(out, "\n  Reports: %llu written, %llu lost\n", summary->written, counters->lost);
+	fputs("  Probes missed: ", out);
+	if (summary->missed_known)
+		fprintf(out, "%llu\n", summary->missed);
+	else
+		fputs("this kernel does not tell\n", out);
+	fprintf(out, "  Not delivered: %llu, unstarted: %llu, malformed: %llu, truncated: %llu\n",
+		not_delivered(counters), counters->unstarted, counters->malformed,
+		counters->truncated);
+	if (counters->stacks_lost || counters->drops_lost)
+		fprintf(out, "  Stacks lost: %llu, drop places lost: %llu\n", counters->stacks_lost,
+			counters->drops_lost);
+	tracer__drops(context->tracer, print_drop, (void *)context);
+	print_traffic(context);
+}
+
+const struct format_ops text_format = { text_header, text_packet, text_end };

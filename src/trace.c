@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "trace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "exit.h"
+#include "log.h"
+#include "report.h"
+
+enum {
+	POLL_MS = 100,
+	DRAIN_MS = 200, /* for what is on its way when starts are disarmed */
+	SWEEP_MS = 500,
+	SILENCE_S = 5,
+};
+
+struct trace {
+	const struct options *options;
+	struct kernel kernel;
+	struct devices devices;
+	struct tracer *tracer;
+	struct report_context report;
+	const struct format_ops *format;
+	__u64 written;
+	bool enough; /* --count is reached */
+	bool write_failed;
+	pid_t child;
+};
+
+static volatile sig_atomic_t stop_requested, child_ended;
+
+static void on_signal(int signal)
+{
+	if (signal == SIGCHLD)
+		child_ended = 1;
+	else
+		stop_requested = 1;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGCHLD, &action, NULL);
+	action.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &action, NULL);
+}
+
+static __s64 now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void handle_flight(void *context, const struct vmlat_flight *flight)
+{
+	struct trace *trace = context;
+	struct report report;
+
+	if (trace->enough)
+		return;
+	report__describe(&trace->report, flight, &report);
+	trace->format->packet(&trace->report, &report);
+	trace->written++;
+	trace->enough = trace->options->count && trace->written >= trace->options->count;
+}
+
+/* What is written is seen at once; a failure to write ends the trace. */
+static void flush(struct trace *trace)
+{
+	if (trace->write_failed || (fflush(trace->report.out) == 0 && !ferror(trace->report.out)))
+		return;
+	trace->write_failed = true;
+	log_error("cannot write to %s: %s",
+		  trace->options->output ? trace->options->output : "stdout", strerror(errno));
+}
+
+static int poll_once(struct trace *trace, int timeout_ms)
+{
+	int error = tracer__poll(trace->tracer, timeout_ms);
+
+	trace->report.clock_offset_ns = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC);
+	flush(trace);
+	if (!error || error == -EINTR)
+		return 0;
+	log_error("cannot read the ring buffer: %s", strerror(-error));
+	return EXIT_FAILED;
+}
+
+/* --- setting up --- */
+
+static int open_output(struct trace *trace)
+{
+	const char *path = trace->options->output;
+
+	trace->report.out = path ? fopen(path, "we") : stdout;
+	if (trace->report.out)
+		return 0;
+	log_error("--output: cannot create %s: %s", path, strerror(errno));
+	return EXIT_FAILED;
+}
+
+static int open_devices(struct trace *trace)
+{
+	int error = devices__find(&trace->devices);
+
+	if (!error)
+		return devices__select(&trace->devices, &trace->options->devices);
+	log_error("the network devices cannot be listed: %s", strerror(-error));
+	return EXIT_FAILED;
+}
+
+static int create_ready_file(const char *path)
+{
+	cleanup_fclose FILE *file = path ? fopen(path, "we") : NULL;
+
+	if (!path || file)
+		return 0;
+	log_error("--ready-file: cannot create %s: %s", path, strerror(errno));
+	return EXIT_FAILED;
+}
+
+static int start_command(struct trace *trace)
+{
+	char **command = trace->options->command;
+
+	if (!command)
+		return 0;
+	trace->child = fork();
+	if (trace->child == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		if (trace->report.out == stdout)
+			dup2(STDERR_FILENO, STDOUT_FILENO); /* nothing but data on stdout */
+		execvp(command[0], command);
+		log_error("cannot run %s: %s", command[0], strerror(errno));
+		_exit(127);
+	}
+	if (trace->child > 0)
+		return 0;
+	log_error("cannot run %s: %s", command[0], strerror(errno));
+	return EXIT_FAILED;
+}
+
+static void say_ready(const struct trace *trace)
+{
+	static const char *const directions[] = { "", "TX", "RX", "TX and RX" };
+	char taps[256] = "", nics[256] = "";
+
+	for (size_t i = 0; i < trace->devices.count; i++) {
+		const struct device *device = &trace->devices.all[i];
+		char *list = device->tap ? taps : nics;
+		size_t length = strlen(list);
+
+		if (device->roles)
+			snprintf(list + length, 256 - length, "%s%s", length ? ", " : "",
+				 device->name);
+	}
+	log_info("attached; waiting for %s packets of %s, by %s (Ctrl-C ends)",
+		 directions[trace->options->devices.directions], taps[0] ? taps : "no tap",
+		 nics[0] ? nics : "no NIC");
+}
+
+static int begin(struct trace *trace)
+{
+	struct timespec start;
+	int error;
+
+	error = open_output(trace);
+	if (error)
+		return error;
+	clock_gettime(CLOCK_REALTIME, &start);
+	trace->format->header(&trace->report, &start);
+	flush(trace);
+	tracer__arm(trace->tracer, true);
+	error = create_ready_file(trace->options->ready_file);
+	if (error)
+		return error;
+	say_ready(trace);
+	return start_command(trace);
+}
+
+/* --- running --- */
+
+/* Nothing was reported for so long: what was seen, and what turned it away. */
+static void explain_silence(const struct trace *trace)
+{
+	static const char *const reasons[] = {
+#define X(id, name) name,
+		VMLAT_REFUSALS(X)
+#undef X
+	};
+	struct vmlat_counters counters;
+	char refused[256] = "";
+
+	if (tracer__counters(trace->tracer, &counters))
+		return;
+	for (int i = 0; i < VMLAT_REFUSAL_COUNT; i++) {
+		size_t length = strlen(refused);
+
+		if (counters.refused[i])
+			snprintf(refused + length, sizeof(refused) - length, "%s%llu by %s",
+				 length ? ", " : "", counters.refused[i], reasons[i]);
+	}
+	log_info("no report in %d s: seen %llu packets on the taps and %llu on the NICs; turned "
+		 "away: %s; measured: %llu, of which %llu have ended%s",
+		 SILENCE_S, counters.seen_tap, counters.seen_nic, refused[0] ? refused : "none",
+		 counters.started,
+		 counters.outcomes[VMLAT_COMPLETED] + counters.outcomes[VMLAT_DROPPED] +
+			 counters.outcomes[VMLAT_DIVERTED],
+		 counters.started && trace->options->threshold_ns
+			 ? " below --latency-threshold or not in --outcome"
+			 : "");
+}
+
+static bool finished(struct trace *trace, __s64 elapsed)
+{
+	if (stop_requested || trace->enough || trace->write_failed)
+		return true;
+	if (trace->options->duration_ns && (__u64)elapsed >= trace->options->duration_ns)
+		return true;
+	if (child_ended && trace->child > 0 && waitpid(trace->child, NULL, WNOHANG) > 0) {
+		trace->child = 0;
+		return true;
+	}
+	return false;
+}
+
+static int run(struct trace *trace)
+{
+	__s64 start = now_ns(CLOCK_MONOTONIC), swept = start, now = start;
+	bool silent = true;
+	int error = 0;
+
+	while (!error && !finished(trace, now - start)) {
+		error = poll_once(trace, POLL_MS);
+		now = now_ns(CLOCK_MONOTONIC);
+		if (now - swept >= SWEEP_MS * 1000000LL) {
+			tracer__expire(trace->tracer, trace->options->timeout_ns);
+			swept = now;
+		}
+		if (silent && now - start >= SILENCE_S * 1000000000LL) {
+			if (!trace->written)
+				explain_silence(trace);
+			silent = false;
+		}
+	}
+	return error;
+}
+
+static int end(struct trace *trace)
+{
+	struct summary summary = { 0 };
+	__s64 deadline = now_ns(CLOCK_MONOTONIC) + DRAIN_MS * 1000000LL;
+	struct timespec time;
+	int error = 0;
+
+	tracer__arm(trace->tracer, false);
+	while (!error && now_ns(CLOCK_MONOTONIC) < deadline)
+		error = poll_once(trace, DRAIN_MS / 4);
+	tracer__expire(trace->tracer, 0);
+	if (!error)
+		error = poll_once(trace, 0);
+	if (!error && tracer__counters(trace->tracer, &summary.counters)) {
+		log_error("cannot read the counters: %s", strerror(errno));
+		error = EXIT_FAILED;
+	}
+	if (error)
+		return error;
+	summary.written = trace->written;
+	summary.missed_known = tracer__missed(trace->tracer, &summary.missed);
+	clock_gettime(CLOCK_REALTIME, &time);
+	trace->format->end(&trace->report, &summary, &time);
+	flush(trace);
+	if (trace->write_failed)
+		return EXIT_FAILED;
+	if (trace->options->strict && summary__incomplete(&summary)) {
+		log_error("--strict: something was lost or missed, as the summary says");
+		return EXIT_INCOMPLETE;
+	}
+	return EXIT_DONE;
+}
+
+static int set_up(struct trace *trace)
+{
+	int error = kernel__open(&trace->kernel);
+
+	if (!error)
+		error = open_devices(trace);
+	if (error)
+		return error;
+	trace->report.options = trace->options;
+	trace->report.kernel = &trace->kernel;
+	trace->report.devices = &trace->devices;
+	error = tracer__open(&trace->tracer, trace->options, &trace->kernel, &trace->devices,
+			     handle_flight, trace);
+	trace->report.tracer = trace->tracer;
+	return error;
+}
+
+static void tear_down(struct trace *trace)
+{
+	if (trace->child > 0) {
+		kill(trace->child, SIGTERM);
+		waitpid(trace->child, NULL, 0);
+	}
+	tracer__close(trace->tracer);
+	if (trace->report.out && trace->report.out != stdout)
+		fclose(trace->report.out);
+	devices__free(&trace->devices);
+	kernel__close(&trace->kernel);
+}
+
+int trace(const struct options *options)
+{
+	struct trace trace = {
+		.options = options,
+		.format = options->format == FORMAT_JSON ? &json_format : &text_format,
+	};
+	int error;
+
+	catch_signals();
+	error = set_up(&trace);
+	if (!error)
+		error = begin(&trace);
+	if (!error)
+		error = run(&trace);
+	if (!error)
+		error = end(&trace);
+	tear_down(&trace);
+	return error;
+}

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "tracer.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "exit.h"
+#include "log.h"
+#include "vmlat.skel.h"
+
+enum { STACKS = 16384, MAX_STACK = 127 };
+
+struct tracer {
+	struct vmlat_bpf *object;
+	struct ring_buffer *ring;
+	struct hook_choice hooks[VMLAT_HOOK_COUNT];
+	struct bpf_link *links[VMLAT_HOOK_COUNT];
+	flight_handler handler;
+	void *context;
+	struct vmlat_config *config; /* mapped */
+	void *flights; /* mapped: struct vmlat_flight at each stride */
+	size_t stride;
+	size_t flight_count;
+	int cpus;
+};
+
+static size_t page_align(size_t size)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (size + page - 1) / page * page;
+}
+
+/* libbpf's errors explain ours, and are shown with -v. */
+static int libbpf_message(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	if (level <= LIBBPF_INFO)
+		log_list(LOG_DEBUG, format, arguments);
+	return 0;
+}
+
+/* --- load --- */
+
+static const struct {
+	const char *module;
+	const char *use;
+} modules[] = {
+	{ "tun", "there is no tap to trace" },
+	{ "openvswitch", "no packet can reach a switch" },
+};
+
+static int check_modules(const struct kernel *kernel)
+{
+	for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++) {
+		bool present = false;
+
+		for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+			present |=
+				!strcmp(hooks[id].module, modules[i].module) &&
+				symbols__address(kernel->symbols, hooks[id].module, hooks[id].name);
+		if (present)
+			continue;
+		log_error("the module %s is not loaded: %s; load it with: modprobe %s",
+			  modules[i].module, modules[i].use, modules[i].module);
+		return EXIT_HOST;
+	}
+	return 0;
+}
+
+static int choose_hooks(struct tracer *tracer, const struct kernel *kernel,
+			const struct options *options)
+{
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		const struct hook *hook = &hooks[id];
+		struct hook_choice *choice = &tracer->hooks[id];
+		struct bpf_program *program;
+
+		if (!(hook->directions & options->devices.directions)) {
+			choice->missing = "not needed for this direction";
+			continue;
+		}
+		*choice = hook__choose(kernel, id, options->attach);
+		if (choice->missing && hook->required) {
+			log_error("cannot trace here: %s: %s", hook->name, choice->missing);
+			return EXIT_HOST;
+		}
+		if (choice->missing) {
+			log_warn("%s is not traced: %s", hook->name, choice->missing);
+			continue;
+		}
+		program = bpf_object__find_program_by_name(tracer->object->obj, choice->program);
+		if (!program) {
+			log_error("internal: the BPF object has no program %s", choice->program);
+			return EXIT_FAILED;
+		}
+		bpf_program__set_autoload(program, true);
+	}
+	return 0;
+}
+
+static void size_maps(struct tracer *tracer, const struct options *options)
+{
+	__u32 flights = options->flights;
+
+	bpf_map__set_max_entries(tracer->object->maps.flights, flights);
+	bpf_map__set_max_entries(tracer->object->maps.free_slots, flights);
+	bpf_map__set_max_entries(tracer->object->maps.carriers, flights * 2);
+	bpf_map__set_max_entries(tracer->object->maps.upcalls, flights);
+	bpf_map__set_max_entries(tracer->object->maps.shared_flights, flights);
+	bpf_map__set_max_entries(tracer->object->maps.stacks, options->stacks ? STACKS : 1);
+	bpf_map__set_max_entries(tracer->object->maps.reports, options->buffer_bytes);
+	tracer->flight_count = flights;
+}
+
+static int load(struct tracer *tracer, const struct kernel *kernel, const struct options *options)
+{
+	int error;
+
+	tracer->object = vmlat_bpf__open();
+	if (!tracer->object) {
+		log_error("the BPF object cannot be opened: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	size_maps(tracer, options);
+	tracer->object->rodata->features = (struct vmlat_features){
+		.stacks = options->stacks,
+		.kfree_skb_reason = kernel->drop_reasons,
+		.internal_dev_xmit =
+			symbols__address(kernel->symbols, "openvswitch", "internal_dev_xmit"),
+		.tun_net_xmit = symbols__address(kernel->symbols, "tun", "tun_net_xmit"),
+	};
+	error = choose_hooks(tracer, kernel, options);
+	if (error)
+		return error;
+	bpf_program__set_autoload(tracer->object->progs.expire, true);
+	error = vmlat_bpf__load(tracer->object);
+	if (!error)
+		return 0;
+	log_error("the BPF programs cannot be loaded: %s; -v shows what the kernel says",
+		  strerror(-error));
+	return EXIT_HOST;
+}
+
+/* --- fill --- */
+
+static int fill_slots(struct tracer *tracer)
+{
+	int fd = bpf_map__fd(tracer->object->maps.free_slots);
+
+	for (__u32 slot = tracer->flight_count; slot-- > 0;)
+		if (bpf_map_update_elem(fd, NULL, &slot, BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
+{
+	int fd = bpf_map__fd(tracer->object->maps.interfaces);
+
+	for (size_t i = 0; i < devices->count; i++) {
+		const struct device *device = &devices->all[i];
+		struct vmlat_interface entry = { .roles = device->roles, .index = i };
+		__u32 bit = device->id.ifindex % VMLAT_INTERFACE_BITS;
+
+		if (!device->roles)
+			continue;
+		if (bpf_map_update_elem(fd, &device->id, &entry, BPF_ANY))
+			return -errno;
+		tracer->config->interface_bits[bit / 64] |= 1ULL << bit % 64;
+	}
+	return 0;
+}
+
+static int map_memory(struct tracer *tracer)
+{
+	const struct bpf_map *flights = tracer->object->maps.flights;
+	void *memory;
+
+	memory = mmap(NULL, page_align(sizeof(*tracer->config)), PROT_READ | PROT_WRITE, MAP_SHARED,
+		      bpf_map__fd(tracer->object->maps.settings), 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	tracer->config = memory;
+	tracer->stride = (bpf_map__value_size(flights) + 7) / 8 * 8;
+	memory = mmap(NULL, page_align(tracer->stride * tracer->flight_count), PROT_READ,
+		      MAP_SHARED, bpf_map__fd(flights), 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	tracer->flights = memory;
+	return 0;
+}
+
+static int handle_record(void *context, void *data, size_t size)
+{
+	const struct tracer *tracer = context;
+	const struct vmlat_flight *flight = data;
+
+	if (size < vmlat_flight_size(0) || size < vmlat_flight_size(flight->visits)) {
+		log_warn("a record of %zu bytes is too short, and left out", size);
+		return 0;
+	}
+	tracer->handler(tracer->context, flight);
+	return 0;
+}
+
+static int fill(struct tracer *tracer, const struct options *options, const struct devices *devices)
+{
+	int error = map_memory(tracer);
+
+	if (error)
+		return error;
+	tracer->config->filter = options->filter;
+	tracer->config->threshold_ns = options->threshold_ns;
+	tracer->config->outcomes = options->outcomes;
+	error = fill_interfaces(tracer, devices);
+	if (!error)
+		error = fill_slots(tracer);
+	if (error)
+		return error;
+	tracer->ring = ring_buffer__new(bpf_map__fd(tracer->object->maps.reports), handle_record,
+					tracer, NULL);
+	return tracer->ring ? 0 : -errno;
+}
+
+static int attach(struct tracer *tracer)
+{
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		const struct hook_choice *choice = &tracer->hooks[id];
+		const struct bpf_program *program;
+
+		if (!choice->attach)
+			continue;
+		program = bpf_object__find_program_by_name(tracer->object->obj, choice->program);
+		tracer->links[id] = bpf_program__attach(program);
+		if (tracer->links[id])
+			continue;
+		log_error("%s cannot be attached to by %s: %s", hooks[id].name, choice->attach,
+			  strerror(errno));
+		return EXIT_HOST;
+	}
+	return 0;
+}
+
+int tracer__open(struct tracer **result, const struct options *options, const struct kernel *kernel,
+		 const struct devices *devices, flight_handler handler, void *context)
+{
+	struct tracer *tracer = calloc(1, sizeof(*tracer));
+	int error;
+
+	*result = tracer;
+	if (!tracer) {
+		log_error("out of memory");
+		return EXIT_FAILED;
+	}
+	libbpf_set_print(libbpf_message);
+	tracer->handler = handler;
+	tracer->context = context;
+	tracer->cpus = libbpf_num_possible_cpus();
+	error = check_modules(kernel);
+	if (!error)
+		error = load(tracer, kernel, options);
+	if (error)
+		return error;
+	error = fill(tracer, options, devices);
+	if (error) {
+		log_error("the BPF maps cannot be filled: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
+	return attach(tracer);
+}
+
+void tracer__close(struct tracer *tracer)
+{
+	if (!tracer)
+		return;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		bpf_link__destroy(tracer->links[id]);
+	ring_buffer__free(tracer->ring);
+	if (tracer->flights)
+		munmap(tracer->flights, page_align(tracer->stride * tracer->flight_count));
+	if (tracer->config)
+		munmap(tracer->config, page_align(sizeof(*tracer->config)));
+	vmlat_bpf__destroy(tracer->object);
+	free(tracer);
+}
+
+/* --- run --- */
+
+void tracer__arm(struct tracer *tracer, bool armed)
+{
+	__atomic_store_n(&tracer->config->armed, armed, __ATOMIC_RELEASE);
+}
+
+int tracer__poll(struct tracer *tracer, int timeout_ms)
+{
+	int handled = ring_buffer__poll(tracer->ring, timeout_ms);
+
+	return handled < 0 ? handled : 0;
+}
+
+static __u64 monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+static void expire(const struct tracer *tracer, const struct vmlat_flight *flight, size_t slot,
+		   enum vmlat_outcome outcome)
+{
+	struct vmlat_expire arguments = { .slot = slot,
+					  .generation = flight->generation,
+					  .outcome = outcome };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
+
+	if (flight->place == VMLAT_ON_CPU) {
+		run.flags = BPF_F_TEST_RUN_ON_CPU;
+		run.cpu = flight->cpu;
+	}
+	if (bpf_prog_test_run_opts(bpf_program__fd(tracer->object->progs.expire), &run))
+		log_debug("a flight cannot be ended: %s", strerror(errno));
+}
+
+void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
+{
+	__u64 now = monotonic_ns();
+
+	for (size_t slot = 0; slot < tracer->flight_count; slot++) {
+		const struct vmlat_flight *flight =
+			(void *)((char *)tracer->flights + slot * tracer->stride);
+
+		if (flight->place == VMLAT_FREE || flight->candidate)
+			continue;
+		if (!timeout_ns)
+			expire(tracer, flight, slot, VMLAT_IN_FLIGHT);
+		else if (now > flight->last_ns && now - flight->last_ns >= timeout_ns)
+			expire(tracer, flight, slot, VMLAT_EXPIRED);
+	}
+}
+
+/* --- read --- */
+
+const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_hook hook)
+{
+	return &tracer->hooks[hook];
+}
+
+/*
+ * Adds up the __u64 numbers that each CPU's value of this entry begins with, into `sums`.
+ */
+static int sum_cpus(const struct tracer *tracer, const struct bpf_map *map, const void *key,
+		    __u64 *sums, size_t numbers)
+{
+	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
+	cleanup_free char *values = calloc(tracer->cpus, stride);
+
+	memset(sums, 0, numbers * sizeof(*sums));
+	if (!values)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(bpf_map__fd(map), key, values))
+		return -errno;
+	for (int cpu = 0; cpu < tracer->cpus; cpu++)
+		for (size_t i = 0; i < numbers; i++)
+			sums[i] += ((__u64 *)(values + cpu * stride))[i];
+	return 0;
+}
+
+int tracer__counters(const struct tracer *tracer, struct vmlat_counters *counters)
+{
+	__u32 zero = 0;
+
+	return sum_cpus(tracer, tracer->object->maps.cpus, &zero, (__u64 *)counters,
+			sizeof(*counters) / sizeof(__u64));
+}
+
+int tracer__traffic(const struct tracer *tracer, size_t device, int direction,
+		    struct vmlat_traffic *traffic)
+{
+	__u32 key = device * 2 + (direction == VMLAT_RX);
+
+	return sum_cpus(tracer, tracer->object->maps.traffic, &key, (__u64 *)traffic,
+			sizeof(*traffic) / sizeof(__u64));
+}
+
+void tracer__drops(const struct tracer *tracer,
+		   void (*handler)(void *context, const struct vmlat_drop *drop, __u64 count),
+		   void *context)
+{
+	const struct bpf_map *map = tracer->object->maps.drops;
+	struct vmlat_drop key, *previous = NULL;
+	__u64 count;
+
+	while (!bpf_map_get_next_key(bpf_map__fd(map), previous, &key)) {
+		if (!sum_cpus(tracer, map, &key, &count, 1))
+			handler(context, &key, count);
+		previous = &key;
+	}
+}
+
+bool tracer__missed(const struct tracer *tracer, __u64 *missed)
+{
+	*missed = 0;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		struct bpf_prog_info info = { 0 };
+		__u32 size = sizeof(info);
+		const struct bpf_program *program;
+
+		if (!tracer->links[id])
+			continue;
+		program = bpf_object__find_program_by_name(tracer->object->obj,
+							   tracer->hooks[id].program);
+		/* recursion_misses came with 5.12 (9ed9e9ba2337) */
+		if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) ||
+		    size < offsetof(struct bpf_prog_info, recursion_misses) + sizeof(__u64))
+			return false;
+		*missed += info.recursion_misses;
+	}
+	return true;
+}
+
+size_t tracer__stack(const struct tracer *tracer, __s32 id, __u64 *addresses, size_t room)
+{
+	__u64 stack[MAX_STACK] = { 0 };
+	size_t count = 0;
+
+	if (id < 0 || bpf_map_lookup_elem(bpf_map__fd(tracer->object->maps.stacks), &id, stack))
+		return 0;
+	while (count < MAX_STACK && count < room && stack[count]) {
+		addresses[count] = stack[count];
+		count++;
+	}
+	return count;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The BPF object: loaded, attached, armed, read, and taken down. */
+#ifndef VMLAT_TRACER_H
+#define VMLAT_TRACER_H
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "devices.h"
+#include "hook.h"
+#include "kernel.h"
+#include "options.h"
+
+struct tracer;
+
+/* Called with each record, valid until it returns. */
+typedef void (*flight_handler)(void *context, const struct vmlat_flight *flight);
+
+/*
+ * Loads and attaches what the options need. On failure says why and what to do, and returns an
+ * exit code; else 0 and *tracer, released with tracer__close. Nothing starts before tracer__arm.
+ */
+int tracer__open(struct tracer **tracer, const struct options *options, const struct kernel *kernel,
+		 const struct devices *devices, flight_handler handler, void *context);
+void tracer__close(struct tracer *tracer);
+
+/* Whether packets may start. */
+void tracer__arm(struct tracer *tracer, bool armed);
+
+/* Waits for records, `timeout_ms` at most, and handles them. 0 or -errno; -EINTR: a signal. */
+int tracer__poll(struct tracer *tracer, int timeout_ms);
+
+/* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. */
+void tracer__expire(struct tracer *tracer, __u64 timeout_ns);
+
+/* What the hook got on this kernel. */
+const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_hook hook);
+
+/* Sums over all CPUs. 0 or -errno. */
+int tracer__counters(const struct tracer *tracer, struct vmlat_counters *counters);
+int tracer__traffic(const struct tracer *tracer, size_t device, int direction,
+		    struct vmlat_traffic *traffic);
+
+/* Calls back for each place of drops, with its count. */
+void tracer__drops(const struct tracer *tracer,
+		   void (*handler)(void *context, const struct vmlat_drop *drop, __u64 count),
+		   void *context);
+
+/* Times that a program did not run when its hook was hit; false: this kernel cannot tell. */
+bool tracer__missed(const struct tracer *tracer, __u64 *missed);
+
+/* The code addresses of a stack, innermost first, at most `room`. Returns how many. */
+size_t tracer__stack(const struct tracer *tracer, __s32 id, __u64 *addresses, size_t room);
+
+#endif
