@@ -167,11 +167,12 @@ const char *parse_number(const char *text, __u64 low, __u64 high, __u64 *number)
 const char *parse_time(const char *text, __u64 unit_ns, __u64 *ns)
 {
 	const char *point = strchrnul(text, '.');
+	const __u64 day_ns = DAY_SECONDS * 1000000000ULL;
 	__u64 whole, part = 0, scale = unit_ns;
 
 	if (!parse_digits(text, point, &whole))
 		return "is no time (a decimal number, such as 250 or 0.5)";
-	if (whole > DAY_SECONDS * 1000000000ULL / unit_ns)
+	if (whole > day_ns / unit_ns)
 		return "is more than a day";
 	if (*point && !point[1])
 		return "is no time (a decimal number, such as 250 or 0.5)";
@@ -182,7 +183,7 @@ const char *parse_time(const char *text, __u64 unit_ns, __u64 *ns)
 		part += (__u64)(*digit - '0') * scale;
 	}
 	*ns = whole * unit_ns + part;
-	return NULL;
+	return *ns > day_ns ? "is more than a day" : NULL;
 }
 
 static size_t edit_distance(const char *a, const char *b)
