@@ -3,19 +3,28 @@
 #ifndef VMLAT_FILTER_H
 #define VMLAT_FILTER_H
 
-/* The selected device's entry, NULL for any other. */
+/* False for most devices that are not selected: then nothing more needs to be read. */
+static __always_inline bool may_be_selected(const struct vmlat_config *config, __u32 ifindex)
+{
+	return config->interface_bits[ifindex / 64 % (VMLAT_INTERFACE_BITS / 64)] &
+	       1ULL << ifindex % 64;
+}
+
+static __always_inline const struct vmlat_interface *interface_of(__u32 netns, __u32 ifindex)
+{
+	struct vmlat_device key = { .netns = netns, .ifindex = ifindex };
+
+	return bpf_map_lookup_elem(&interfaces, &key);
+}
+
+/* The selected device's entry, NULL for any other. For programs that may read it directly. */
 static __always_inline const struct vmlat_interface *
 selected_interface(const struct vmlat_config *config, const struct net_device *device)
 {
 	__u32 ifindex = device->ifindex;
-	struct vmlat_device key;
 
-	if (!(config->interface_bits[ifindex / 64 % (VMLAT_INTERFACE_BITS / 64)] &
-	      1ULL << ifindex % 64))
-		return NULL;
-	key.netns = device->nd_net.net->ns.inum;
-	key.ifindex = ifindex;
-	return bpf_map_lookup_elem(&interfaces, &key);
+	return may_be_selected(config, ifindex) ? interface_of(device->nd_net.net->ns.inum, ifindex)
+						: NULL;
 }
 
 static __always_inline bool prefix_matches(const struct vmlat_prefix *prefix, const __be32 *addr,

@@ -60,6 +60,7 @@ struct cpu_state {
 	__u64 upcalling; /* skb between ovs_dp_upcall and its return */
 	struct flight_ref upcalled;
 	struct content content; /* of the packet being looked for */
+	volatile __u32 size; /* see forget_bounds */
 	struct vmlat_flow flow; /* of the packet being parsed */
 	__u8 packet[PACKET_BYTES + 16]; /* its headers; the margin keeps fixed-size reads inside */
 };

@@ -22,16 +22,16 @@
 						      __builtin_offsetof(typeof(*(from)), field)); \
 	} while (0)
 
-static __always_inline __u64 tun_device(const struct tun_struct___vmlat *tun)
+static __always_inline const struct net_device *tun_device(const struct tun_struct___vmlat *tun)
 {
 	struct net_device *device = NULL;
 
 	READ_MODULE(device, tun, dev);
-	return (__u64)device;
+	return device;
 }
 
 /* tun_sendmsg's socket is that of the tun_file, whose tun pointer stands right behind it. */
-static __always_inline __u64 tun_device_of_socket(const struct socket *socket)
+static __always_inline const struct net_device *tun_device_of_socket(const struct socket *socket)
 {
 	struct tun_struct___vmlat *tun = NULL;
 
@@ -40,8 +40,8 @@ static __always_inline __u64 tun_device_of_socket(const struct socket *socket)
 	return tun_device(tun);
 }
 
-/* How many packets a tun_sendmsg brings: a batch's number, else 1. */
-static __always_inline __u16 message_packets(const struct msghdr *message)
+/* How many packets a tun_sendmsg brings: a batch, or 0: one that tun_get_user is to get. */
+static __always_inline __u16 batched_packets(const struct msghdr *message)
 {
 	struct tun_msg_ctl___vmlat control = {};
 	const void *pointer = BPF_CORE_READ(message, msg_control);
@@ -49,21 +49,36 @@ static __always_inline __u16 message_packets(const struct msghdr *message)
 	if (!pointer || BPF_CORE_READ(message, msg_controllen) != sizeof(control) ||
 	    bpf_probe_read_kernel(&control, sizeof(control), pointer) ||
 	    control.type != TUN_MSG_PTR___vmlat)
-		return 1;
+		return 0;
 	return control.num;
 }
 
-static __always_inline int tap_call_begins(enum vmlat_hook hook, __u64 device, __u16 packets)
+static __always_inline bool starts_here(const struct vmlat_config *config,
+					const struct net_device *device)
 {
+	__u32 ifindex = BPF_CORE_READ(device, ifindex);
+	const struct vmlat_interface *interface;
+
+	if (!may_be_selected(config, ifindex))
+		return false;
+	interface = interface_of(BPF_CORE_READ(device, nd_net.net, ns.inum), ifindex);
+	return interface && interface->roles & VMLAT_ROLE_TX_START;
+}
+
+static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct net_device *device,
+					   __u16 packets)
+{
+	const struct vmlat_config *config = configuration();
 	struct cpu_state *cpu = this_cpu();
 
-	if (!cpu)
+	if (!cpu || !config || !config->armed || !starts_here(config, device))
 		return 0;
+	cpu->count.given += packets;
 	cpu->tap_call.thread = bpf_get_current_pid_tgid();
-	cpu->tap_call.device = device;
+	cpu->tap_call.device = (__u64)device;
 	cpu->tap_call.ns = bpf_ktime_get_ns();
 	cpu->tap_call.hook = hook;
-	cpu->tap_call.packets = packets;
+	cpu->tap_call.packets = packets ? packets : 1;
 	bpf_get_current_comm(cpu->tap_call.comm, sizeof(cpu->tap_call.comm));
 	return 0;
 }

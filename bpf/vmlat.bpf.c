@@ -43,7 +43,7 @@ HOOK(tun_get_user, (struct tun_struct___vmlat * tun),
 
 HOOK(tun_sendmsg, (struct socket * socket, struct msghdr *message),
      tap_call_begins(VMLAT_HOOK_TUN_SENDMSG, tun_device_of_socket(socket),
-		     message_packets(message)))
+		     batched_packets(message)))
 
 SEC("?kretprobe/tun_get_user")
 int tun_get_user__kretprobe(void *ctx)

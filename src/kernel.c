@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include <bpf/btf.h>
+#include <cap-ng.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,15 @@
 
 #include "exit.h"
 #include "log.h"
+
+/* CAP_SYS_ADMIN is what libbpf 1.1 needs to list the modules' BTF. */
+static int check_privilege(void)
+{
+	if (capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+		return 0;
+	log_error("tracing needs root (CAP_SYS_ADMIN): run it with sudo");
+	return EXIT_HOST;
+}
 
 static int open_symbols(struct kernel *kernel)
 {
@@ -72,7 +82,9 @@ int kernel__open(struct kernel *kernel)
 	int error;
 
 	memset(kernel, 0, sizeof(*kernel));
-	error = open_symbols(kernel);
+	error = check_privilege();
+	if (!error)
+		error = open_symbols(kernel);
 	if (!error)
 		error = open_btf(kernel);
 	if (error)

@@ -26,13 +26,16 @@ struct tun_file___vmlat {
 	struct tun_struct___vmlat *tun;
 } module_type;
 
-/* include/linux/if_tun.h: what vhost-net hands to tun_sendmsg as msg_control */
+/*
+ * include/linux/if_tun.h: what vhost-net hands to tun_sendmsg as msg_control. Not relocated: it
+ * is copied whole, and has been so since vhost-net hands over batches.
+ */
 enum { TUN_MSG_PTR___vmlat = 2 };
 struct tun_msg_ctl___vmlat {
 	unsigned short type;
 	unsigned short num;
 	void *ptr;
-} module_type;
+};
 
 /* net/openvswitch/vport.h */
 struct vport___vmlat {
