@@ -38,7 +38,7 @@ static const char doc[] =
 	"Where do a VM's packets spend their time on this host? Traces each through tap, Open "
 	"vSwitch and NIC, and reports its latency segment by segment.\v"
 	"Without -i, --vm and -p: every tap of the host, and the NICs that lead to a switch. "
-	"-i, --vm, -p and -P take comma separated lists and may be repeated.\n\n"
+	"-i, --vm and -p take comma separated lists and may be repeated.\n\n"
 	"Examples:\n"
 	"  vmlat                                     every packet of every VM, both ways\n"
 	"  vmlat -d tx -s 10.0.0.2 -i vnet0 -p eth0  what one VM sends\n"
@@ -216,7 +216,9 @@ static const char *parse_value(int key, char *text, struct options *options, boo
 	case OPT_OUTCOME:
 		return parse_outcomes(text, &options->outcomes);
 	case 'c':
-		return parse_number(text, 1, ~0ULL, &options->count);
+		return parse_number(text, 1, ~0ULL, &options->count)
+			       ? "is no number of packets, 1 or more"
+			       : NULL;
 	case 't':
 		return parse_positive_time(text, &options->duration_ns);
 	case 'f':
