@@ -94,13 +94,25 @@ check: deps
 
 .PHONY: unit
 unit: $(unit_tests)
-	$(Q)for test in $(unit_tests); do $$test || exit 1; done
+	$(Q)failed=0; for test in $(unit_tests); do $$test || failed=1; done; exit $$failed
 
-# everything of src but main, whose functions a unit test calls
-$(build)/unit/%: tests/unit/%.c $(filter-out $(build)/src/main.o,$(objects))
-	$(call say,UNIT,$<)
+# Under the sanitizers, and a test that no group names is an error. src (but main) is an archive:
+# a program that defines what one of its files defines stands in for that file.
+unit_flags := -Ibpf -Werror=unused -Werror=missing-prototypes \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+$(build)/unit/%.o: src/%.c | $(build)/vmlat.skel.h
+	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(cflags) -MMD -MP $(filter %.c %.o,$^) -o $@ $(libs) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(cflags) $(unit_flags) -MMD -MP -c $< -o $@
+
+$(build)/unit/vmlat.a: $(patsubst src/%.c,$(build)/unit/%.o,$(filter-out src/main.c,$(sources)))
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(build)/unit/%: tests/unit/%.c $(build)/unit/vmlat.a
+	$(call say,UNIT,$<)
+	$(Q)$(CC) $(CFLAGS) $(cflags) $(unit_flags) -MMD -MP $(filter %.c %.a,$^) -o $@ \
+		$(libs) -lcmocka
 
 .PHONY: lab
 lab: all
