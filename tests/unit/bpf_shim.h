@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the headers of bpf/ take from the kernel and from libbpf, for a program in user space. */
+#ifndef VMLAT_BPF_SHIM_H
+#define VMLAT_BPF_SHIM_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/cdefs.h>
+
+#include "config.h"
+
+/* bpf_helpers.h */
+#define SEC(name)
+#define __uint(name, value) int(*name)[value]
+#define __type(name, value) typeof(value) *name
+#define barrier_var(var)    asm volatile("" : "+r"(var))
+
+/* bpf_core_read.h: a kernel before 6.2 has vlan_present, a later one has not */
+static bool kernel_has_vlan_present;
+#define bpf_core_field_exists(field)		   kernel_has_vlan_present
+#define BPF_CORE_READ(from, field)		   ((from)->field)
+#define BPF_CORE_READ_BITFIELD_PROBED(from, field) ((from)->field)
+
+/* vmlinux.h */
+struct sk_buff {
+	__u8 vlan_present : 1;
+	__be16 vlan_proto;
+	__u16 vlan_tci;
+};
+
+struct net {
+	struct {
+		unsigned int inum;
+	} ns;
+};
+
+struct net_device {
+	int ifindex;
+	struct {
+		struct net *net;
+	} nd_net;
+};
+
+/* the test's */
+static void *bpf_map_lookup_elem(const void *map, const void *key);
+
+/* the state of one CPU is used here, the counter of published flights is not */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-variable"
+#include "maps.h"
+#pragma GCC diagnostic pop
+#include "packet.h"
+#include "filter.h"
+
+#endif
