@@ -68,7 +68,8 @@ static int connect_to_free(const char *dir)
 	while (fd < 0 && (entry = readdir(list))) {
 		if (!is_socket(entry))
 			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path) && lock_port(path))
+		if (snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) < (int)sizeof(path) &&
+		    lock_port(path))
 			fd = connect_to(path);
 	}
 	closedir(list);

@@ -71,7 +71,8 @@ static int write_full(int port, const void *from, size_t length)
 	return 0;
 }
 
-static int send_frame(int port, uint64_t nonce, enum agent_type type, const void *data, size_t length)
+static int send_frame(int port, uint64_t nonce, enum agent_type type, const void *data,
+		      size_t length)
 {
 	struct {
 		struct agent_frame head;

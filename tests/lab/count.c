@@ -32,7 +32,7 @@ struct count_options {
 
 struct counts {
 	uint64_t packets; /* of the flow, with a mark or without */
-	uint64_t bytes;	  /* of their payload */
+	uint64_t bytes; /* of their payload */
 	uint64_t received; /* with a mark */
 	uint64_t distinct;
 	uint64_t duplicates;
@@ -56,7 +56,8 @@ static const struct argp_option count_argp_options[] = {
 	{ "interface", 'i', "IFNAME", 0, "Where to count", 1 },
 	{ "timeout", 't', "SECONDS", 0, "Stop after that long (default 10)" },
 	{ "expect", 'e', "N", 0, "Stop as soon as N sequence numbers have arrived" },
-	{ "linger", KEY_LINGER, "MS", 0, "After them, go on for that long, to see what is too much (default 0)" },
+	{ "linger", KEY_LINGER, "MS", 0,
+	  "After them, go on for that long, to see what is too much (default 0)" },
 	{ "first-seq", KEY_FIRST_SEQ, "N", 0, "The lowest sequence number (default 0)" },
 	{ 0 },
 };
@@ -125,7 +126,8 @@ static int open_socket(const char *interface)
 	set(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on), "PACKET_AUXDATA");
 	set(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on), "PACKET_IGNORE_OUTGOING");
 	/* the lab's sink addresses are nobody's */
-	set(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous), "PACKET_MR_PROMISC");
+	set(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous),
+	    "PACKET_MR_PROMISC");
 	if (bind(fd, (struct sockaddr *)&at, sizeof(at)))
 		err(1, "%s", interface);
 	return fd;
@@ -138,7 +140,8 @@ static bool same_ip(const struct address *a, const struct address *b)
 
 static bool same_vlans(const struct flow *a, const struct flow *b)
 {
-	return a->vlan_count == b->vlan_count && !memcmp(a->vlans, b->vlans, a->vlan_count * sizeof(a->vlans[0]));
+	return a->vlan_count == b->vlan_count &&
+	       !memcmp(a->vlans, b->vlans, a->vlan_count * sizeof(a->vlans[0]));
 }
 
 /* Whether everything that was asked for is so. */
@@ -194,8 +197,9 @@ static struct outer_tag tag_of(const struct tpacket_auxdata *aux)
 {
 	if (!(aux->tp_status & TP_STATUS_VLAN_VALID))
 		return (struct outer_tag){ -1, 0 };
-	return (struct outer_tag){ aux->tp_vlan_tci,
-				   aux->tp_status & TP_STATUS_VLAN_TPID_VALID ? aux->tp_vlan_tpid : ETH_P_8021Q };
+	return (struct outer_tag){ aux->tp_vlan_tci, aux->tp_status & TP_STATUS_VLAN_TPID_VALID
+							     ? aux->tp_vlan_tpid
+							     : ETH_P_8021Q };
 }
 
 static void count_frame(const struct count_options *options, const uint8_t *frame, size_t length,
@@ -220,7 +224,10 @@ static void receive(int fd, const struct count_options *options, struct counts *
 	char control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
 	struct iovec iov = { frame, sizeof(frame) };
 	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
 	};
 	struct tpacket_auxdata aux;
 	ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT);
@@ -275,21 +282,17 @@ static void print_counts(const struct counts *counts)
 		const char *name;
 		uint64_t value;
 	} fields[] = {
-		{ "received", counts->received },
-		{ "distinct", counts->distinct },
-		{ "first", counts->first },
-		{ "last", counts->last },
-		{ "duplicates", counts->duplicates },
-		{ "reordered", counts->reordered },
-		{ "foreign", counts->foreign },
-		{ "packets", counts->packets },
-		{ "bytes", counts->bytes },
-		{ "bad_checksum", counts->bad_checksum },
+		{ "received", counts->received },     { "distinct", counts->distinct },
+		{ "first", counts->first },	      { "last", counts->last },
+		{ "duplicates", counts->duplicates }, { "reordered", counts->reordered },
+		{ "foreign", counts->foreign },	      { "packets", counts->packets },
+		{ "bytes", counts->bytes },	      { "bad_checksum", counts->bad_checksum },
 		{ "dropped", counts->dropped },
 	};
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		printf("%s\"%s\":%llu", i ? "," : "{", fields[i].name, (unsigned long long)fields[i].value);
+		printf("%s\"%s\":%llu", i ? "," : "{", fields[i].name,
+		       (unsigned long long)fields[i].value);
 	puts("}");
 }
 

@@ -108,7 +108,8 @@ size_t frame_header_length(const struct frame_spec *spec)
 {
 	const struct flow *flow = &spec->flow;
 
-	return ETH_LENGTH + TAG_LENGTH * flow->vlan_count + ip_length(flow) + transport_length(flow);
+	return ETH_LENGTH + TAG_LENGTH * flow->vlan_count + ip_length(flow) +
+	       transport_length(flow);
 }
 
 static size_t build_ethernet(const struct flow *flow, uint8_t *out)
@@ -151,7 +152,8 @@ static size_t build_ip6(const struct frame_spec *spec, size_t length, uint8_t *o
 	return IP6_LENGTH;
 }
 
-static void build_tcp(const struct frame_spec *spec, const struct frame_number *number, uint8_t *out)
+static void build_tcp(const struct frame_spec *spec, const struct frame_number *number,
+		      uint8_t *out)
 {
 	put16(out, spec->flow.src_port);
 	put16(out + 2, spec->flow.dst_port);
@@ -163,7 +165,8 @@ static void build_tcp(const struct frame_spec *spec, const struct frame_number *
 }
 
 /* An echo request; its identifier is what other protocols have as a source port. */
-static void build_icmp(const struct frame_spec *spec, const struct frame_number *number, uint8_t *out)
+static void build_icmp(const struct frame_spec *spec, const struct frame_number *number,
+		       uint8_t *out)
 {
 	out[0] = spec->flow.src_ip.family == AF_INET6 ? 128 : 8;
 	put16(out + 4, spec->flow.src_port);
@@ -197,7 +200,8 @@ static void put_checksum(const struct frame_spec *spec, uint8_t *transport, size
 	put16(at, sum);
 }
 
-static void build_transport(const struct frame_spec *spec, const struct frame_number *number, uint8_t *out)
+static void build_transport(const struct frame_spec *spec, const struct frame_number *number,
+			    uint8_t *out)
 {
 	size_t header = transport_length(&spec->flow), length = header + spec->payload;
 
@@ -248,7 +252,8 @@ struct virtio_net_hdr frame_vnet_header(const struct frame_spec *spec)
 	if (flow->protocol == IPPROTO_UDP)
 		header.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
 	else
-		header.gso_type = flow->src_ip.family == AF_INET6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
+		header.gso_type = flow->src_ip.family == AF_INET6 ? VIRTIO_NET_HDR_GSO_TCPV6
+								  : VIRTIO_NET_HDR_GSO_TCPV4;
 	return header;
 }
 
@@ -291,7 +296,8 @@ static int parse_ethernet(struct rest *rest, struct outer_tag tag, struct flow *
 	memcpy(flow->src_mac, at + 6, 6);
 	if (tag.id >= 0 && add_tag(flow, tag.proto, tag.id))
 		return -EINVAL;
-	for (type = get16(at + 12); type == ETH_P_8021Q || type == ETH_P_8021AD; type = get16(at + 2)) {
+	for (type = get16(at + 12); type == ETH_P_8021Q || type == ETH_P_8021AD;
+	     type = get16(at + 2)) {
 		at = take(rest, TAG_LENGTH);
 		if (!at || add_tag(flow, type, get16(at)))
 			return -EINVAL;
@@ -305,7 +311,8 @@ static int parse_ip4(struct rest *rest, struct flow *flow)
 	size_t length;
 
 	/* options, fragments, a header that does not sum up */
-	if (!at || at[0] != 0x45 || get16(at + 6) & 0x3fff || fold(sum16(0, at, IP4_LENGTH)) != 0xffff)
+	if (!at || at[0] != 0x45 || get16(at + 6) & 0x3fff ||
+	    fold(sum16(0, at, IP4_LENGTH)) != 0xffff)
 		return -EINVAL;
 	length = get16(at + 2);
 	if (length < IP4_LENGTH || length - IP4_LENGTH > rest->length)
@@ -341,7 +348,8 @@ static int parse_transport(struct rest *rest, struct frame_view *view)
 
 	if (!at)
 		return -EINVAL;
-	view->bad_checksum = fold(sum16(pseudo_sum(flow, whole.length), whole.at, whole.length)) != 0xffff;
+	view->bad_checksum = fold(sum16(pseudo_sum(flow, whole.length), whole.at, whole.length)) !=
+			     0xffff;
 	if (flow->protocol == IPPROTO_ICMP) {
 		flow->src_port = get16(at + 4);
 		return 0;

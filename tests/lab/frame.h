@@ -12,7 +12,8 @@ enum {
 	VLANS_MAX = 4,
 	HEADERS_MAX = 14 + 4 * VLANS_MAX + 40 + 20,
 	FRAME_MAX = HEADERS_MAX + 65535,
-	MARK_BYTES = 8, /* at the start of a payload: FRAME_MAGIC and the sequence number, big-endian */
+	MARK_BYTES =
+		8, /* at the start of a payload: FRAME_MAGIC and the sequence number, big-endian */
 };
 
 #define FRAME_MAGIC 0x564d4c54u /* "VMLT" */
@@ -28,7 +29,7 @@ struct flow {
 	uint16_t vlans[VLANS_MAX]; /* IDs, outermost first */
 	unsigned int vlan_count;
 	uint16_t vlan_proto; /* of the outermost tag */
-	uint8_t protocol;    /* IPPROTO_UDP, _TCP or _ICMP; the last for ICMPv6, too */
+	uint8_t protocol; /* IPPROTO_UDP, _TCP or _ICMP; the last for ICMPv6, too */
 	struct address src_ip;
 	struct address dst_ip;
 	uint16_t src_port;

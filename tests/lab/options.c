@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t parse_number(struct argp_state *state, const char *what, const char *text, uint64_t min, uint64_t max)
+uint64_t parse_number(struct argp_state *state, const char *what, const char *text, uint64_t min,
+		      uint64_t max)
 {
 	uint64_t value;
 	char *end;
@@ -28,13 +29,16 @@ static void parse_mac(struct argp_state *state, const char *what, const char *te
 	unsigned int b[6];
 	int end = 0;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", b, b + 1, b + 2, b + 3, b + 4, b + 5, &end) != 6 || text[end])
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", b, b + 1, b + 2, b + 3, b + 4, b + 5, &end) !=
+		    6 ||
+	    text[end])
 		argp_error(state, "%s: '%s' is not an address like 52:54:00:00:00:02", what, text);
 	for (int i = 0; i < 6; i++)
 		mac[i] = b[i];
 }
 
-static void parse_ip(struct argp_state *state, const char *what, const char *text, struct address *ip)
+static void parse_ip(struct argp_state *state, const char *what, const char *text,
+		     struct address *ip)
 {
 	memset(ip, 0, sizeof(*ip));
 	if (inet_pton(AF_INET, text, ip->bytes) == 1)
@@ -88,7 +92,8 @@ enum key {
 
 static const struct argp_option flow_argp_options[] = {
 	{ 0, 0, 0, 0, "The flow:", 2 },
-	{ "protocol", KEY_PROTOCOL, "NAME", 0, "udp, tcp or icmp (ICMPv6 if the addresses are IPv6)" },
+	{ "protocol", KEY_PROTOCOL, "NAME", 0,
+	  "udp, tcp or icmp (ICMPv6 if the addresses are IPv6)" },
 	{ "src-ip", KEY_SRC_IP, "ADDRESS", 0, "Source address, IPv4 or IPv6" },
 	{ "dst-ip", KEY_DST_IP, "ADDRESS", 0, "Destination address" },
 	{ "src-port", KEY_SRC_PORT, "PORT", 0, "Source port; the identifier of an ICMP echo" },
@@ -96,7 +101,8 @@ static const struct argp_option flow_argp_options[] = {
 	{ "src-mac", KEY_SRC_MAC, "MAC", 0, "Source MAC address" },
 	{ "dst-mac", KEY_DST_MAC, "MAC", 0, "Destination MAC address" },
 	{ "vlan", KEY_VLAN, "ID", 0, "A VLAN tag; again for an inner one" },
-	{ "vlan-proto", KEY_VLAN_PROTO, "NAME", 0, "Of the outermost tag: 802.1Q (default) or 802.1ad" },
+	{ "vlan-proto", KEY_VLAN_PROTO, "NAME", 0,
+	  "Of the outermost tag: 802.1Q (default) or 802.1ad" },
 	{ 0 },
 };
 

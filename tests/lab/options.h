@@ -30,7 +30,8 @@ struct flow_options {
 extern const struct argp flow_argp;
 
 /* text as a number from min to max, decimal or 0x…; ends the program with a usage error if it is not. */
-uint64_t parse_number(struct argp_state *state, const char *what, const char *text, uint64_t min, uint64_t max);
+uint64_t parse_number(struct argp_state *state, const char *what, const char *text, uint64_t min,
+		      uint64_t max);
 
 int traffic_send(int argc, char **argv);
 int traffic_count(int argc, char **argv);

@@ -74,20 +74,27 @@ enum key {
 
 static const struct argp_option send_argp_options[] = {
 	{ "interface", 'i', "IFNAME", 0, "Send by a packet socket on this interface", 1 },
-	{ "tap", KEY_TAP, "IFNAME", 0, "Write to this tap; it is made if it does not exist, and then ends with us" },
-	{ "vnet-hdr", KEY_VNET_HEADER, 0, 0, "Open the tap with IFF_VNET_HDR (implied by --gso, --csum=partial)" },
+	{ "tap", KEY_TAP, "IFNAME", 0,
+	  "Write to this tap; it is made if it does not exist, and then ends with us" },
+	{ "vnet-hdr", KEY_VNET_HEADER, 0, 0,
+	  "Open the tap with IFF_VNET_HDR (implied by --gso, --csum=partial)" },
 	{ "count", 'c', "N", 0, "Frames to send (default 1)" },
-	{ "payload", 'p', "BYTES", 0, "After the transport's header: 0, or 8 and more (default 64)" },
+	{ "payload", 'p', "BYTES", 0,
+	  "After the transport's header: 0, or 8 and more (default 64)" },
 	{ "first-seq", KEY_FIRST_SEQ, "N", 0, "Sequence number of the first frame (default 0)" },
 	{ "gap-us", KEY_GAP, "N", 0, "Pause between two frames" },
 	{ "burst", KEY_BURST, 0, 0, "No pause, and many frames in each system call" },
-	{ "gso", KEY_GSO, "SIZE", 0, "One super-frame to be cut in segments with SIZE bytes of payload" },
-	{ "csum", KEY_CSUM, "HOW", 0, "full (default), or partial: the kernel or the NIC completes it" },
-	{ "ip-id", KEY_IP_ID, "N|inc", 0, "IPv4 identification; inc (default): counts with the sequence number" },
+	{ "gso", KEY_GSO, "SIZE", 0,
+	  "One super-frame to be cut in segments with SIZE bytes of payload" },
+	{ "csum", KEY_CSUM, "HOW", 0,
+	  "full (default), or partial: the kernel or the NIC completes it" },
+	{ "ip-id", KEY_IP_ID, "N|inc", 0,
+	  "IPv4 identification; inc (default): counts with the sequence number" },
 	{ "dscp", KEY_DSCP, "N", 0, "Differentiated services code point (default 0)" },
 	{ "tcp-flags", KEY_TCP_FLAGS, "LETTERS", 0, "Of FSRPAUEC (default PA)" },
 	{ "tcp-seq", KEY_TCP_SEQ, "N", 0, "TCP sequence number (default 1)" },
-	{ "tcp-seq-step", KEY_TCP_SEQ_STEP, "N", 0, "Added to it with each frame (default 0: GRO then merges none)" },
+	{ "tcp-seq-step", KEY_TCP_SEQ_STEP, "N", 0,
+	  "Added to it with each frame (default 0: GRO then merges none)" },
 	{ "tcp-ack", KEY_TCP_ACK, "N", 0, "TCP acknowledgement number (default 1)" },
 	{ 0 },
 };
@@ -122,8 +129,8 @@ static const char *parse_ifname(struct argp_state *state, const char *what, cons
 }
 
 /* The lab's rule: machine N is 10.0.0.N and fd00::N, 52:54:00:00:00:0N, and 52:54:00:00:01:0N where nobody answers. */
-static void default_mac(struct argp_state *state, const char *what, const struct address *ip, uint8_t kind,
-			uint8_t mac[6])
+static void default_mac(struct argp_state *state, const char *what, const struct address *ip,
+			uint8_t kind, uint8_t mac[6])
 {
 	uint8_t number = ip->bytes[ip->family == AF_INET6 ? 15 : 3];
 
@@ -146,7 +153,8 @@ static void fill_flow(struct argp_state *state, struct flow_options *options)
 	struct flow *flow = &options->flow;
 
 	if (!(options->given & GIVEN_SRC_IP))
-		default_ip(&flow->src_ip, options->given & GIVEN_DST_IP ? flow->dst_ip.family : AF_INET, 2);
+		default_ip(&flow->src_ip,
+			   options->given & GIVEN_DST_IP ? flow->dst_ip.family : AF_INET, 2);
 	if (!(options->given & GIVEN_DST_IP))
 		default_ip(&flow->dst_ip, flow->src_ip.family, 1);
 	if (flow->src_ip.family != flow->dst_ip.family)
@@ -170,7 +178,8 @@ static void check(struct argp_state *state, struct send_options *options)
 	if (options->burst && options->gap_us)
 		argp_error(state, "--burst and --gap-us contradict each other");
 	if (spec->payload && spec->payload < MARK_BYTES)
-		argp_error(state, "--payload: 0, or at least %d for the sequence number", MARK_BYTES);
+		argp_error(state, "--payload: 0, or at least %d for the sequence number",
+			   MARK_BYTES);
 	fill_flow(state, &options->flow);
 	spec->flow = options->flow.flow;
 	if (frame_header_length(spec) - 14 - 4 * spec->flow.vlan_count + spec->payload > 65535)
@@ -180,7 +189,9 @@ static void check(struct argp_state *state, struct send_options *options)
 	if (spec->flow.protocol == IPPROTO_ICMP)
 		argp_error(state, "--gso: not for ICMP");
 	if (spec->payload <= spec->gso_size)
-		argp_error(state, "--gso: needs a larger --payload than its SIZE, or there is nothing to cut");
+		argp_error(
+			state,
+			"--gso: needs a larger --payload than its SIZE, or there is nothing to cut");
 	spec->partial_checksum = true;
 }
 
@@ -224,7 +235,9 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		spec->partial_checksum = parse_partial(state, arg);
 		break;
 	case KEY_IP_ID:
-		options->ip_id = strcmp(arg, "inc") ? (int)parse_number(state, "--ip-id", arg, 0, 65535) : -1;
+		options->ip_id = strcmp(arg, "inc")
+					 ? (int)parse_number(state, "--ip-id", arg, 0, 65535)
+					 : -1;
 		break;
 	case KEY_DSCP:
 		spec->dscp = parse_number(state, "--dscp", arg, 0, 63);
@@ -270,12 +283,14 @@ static void open_tap(struct output *output)
 		ret = ioctl(output->fd, TUNSETIFF, &request);
 	}
 	if (ret)
-		err(1, "%s: cannot be opened as a tap%s", output->name, errno == EBUSY ? ", a VM has it" : "");
+		err(1, "%s: cannot be opened as a tap%s", output->name,
+		    errno == EBUSY ? ", a VM has it" : "");
 }
 
 static void open_packet(struct output *output)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(output->name) };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = if_nametoindex(output->name) };
 	int on = 1;
 
 	if (!to.sll_ifindex)
@@ -283,13 +298,15 @@ static void open_packet(struct output *output)
 	output->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (output->fd < 0)
 		err(1, "packet socket (root is needed)");
-	if (output->vnet_header && setsockopt(output->fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)))
+	if (output->vnet_header &&
+	    setsockopt(output->fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)))
 		err(1, "%s: PACKET_VNET_HDR", output->name);
 	if (bind(output->fd, (struct sockaddr *)&to, sizeof(to)))
 		err(1, "%s", output->name);
 }
 
-static void fill_batch(const struct send_options *options, struct batch *batch, uint64_t from, unsigned int count)
+static void fill_batch(const struct send_options *options, struct batch *batch, uint64_t from,
+		       unsigned int count)
 {
 	struct frame_number number;
 
@@ -301,7 +318,8 @@ static void fill_batch(const struct send_options *options, struct batch *batch, 
 	}
 }
 
-static void set_up_batch(const struct output *output, const struct send_options *options, struct batch *batch)
+static void set_up_batch(const struct output *output, const struct send_options *options,
+			 struct batch *batch)
 {
 	bool header = output->vnet_header;
 
@@ -318,15 +336,17 @@ static void explain(const struct output *output, const struct send_options *opti
 {
 	switch (errno) {
 	case EMSGSIZE:
-		errx(1, "%s: a frame of %zu bytes is over its MTU: ip link set %s mtu, or --gso", output->name, length,
-		     output->name);
+		errx(1, "%s: a frame of %zu bytes is over its MTU: ip link set %s mtu, or --gso",
+		     output->name, length, output->name);
 	case ENETDOWN:
 	case EIO:
 		errx(1, "%s is down: ip link set %s up", output->name, output->name);
 	case EINVAL:
 		if (options->spec.gso_size)
 			errx(1, "%s: this kernel does not take such a super-frame%s", output->name,
-			     options->spec.flow.protocol == IPPROTO_UDP ? "; for UDP it needs Linux 6.2" : "");
+			     options->spec.flow.protocol == IPPROTO_UDP
+				     ? "; for UDP it needs Linux 6.2"
+				     : "");
 		/* fall through */
 	default:
 		err(1, "%s", output->name);
@@ -334,7 +354,8 @@ static void explain(const struct output *output, const struct send_options *opti
 }
 
 /* How many were taken, or -1 and errno. */
-static int hand_over(const struct output *output, struct batch *batch, unsigned int from, unsigned int count)
+static int hand_over(const struct output *output, struct batch *batch, unsigned int from,
+		     unsigned int count)
 {
 	const struct msghdr *message = &batch->messages[from].msg_hdr;
 
@@ -344,8 +365,8 @@ static int hand_over(const struct output *output, struct batch *batch, unsigned 
 }
 
 /* A full queue refuses a frame, which then was not sent: try again, so that exactly count leave. */
-static void send_batch(const struct output *output, const struct send_options *options, struct batch *batch,
-		       unsigned int count)
+static void send_batch(const struct output *output, const struct send_options *options,
+		       struct batch *batch, unsigned int count)
 {
 	unsigned int done = 0, retries = 0;
 	int taken;
@@ -407,7 +428,10 @@ int traffic_send(int argc, char **argv)
 		.children = children,
 	};
 	struct send_options options = {
-		.flow.flow = { .vlan_proto = ETH_P_8021Q, .protocol = IPPROTO_UDP, .src_port = 12345, .dst_port = 5201 },
+		.flow.flow = { .vlan_proto = ETH_P_8021Q,
+			       .protocol = IPPROTO_UDP,
+			       .src_port = 12345,
+			       .dst_port = 5201 },
 		.spec = { .payload = 64, .tcp_flags = TCP_PSH | TCP_ACK, .tcp_ack = 1 },
 		.count = 1,
 		.tcp_seq = 1,

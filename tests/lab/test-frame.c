@@ -13,7 +13,8 @@
 
 static const struct outer_tag no_tag = { -1, 0 };
 
-static struct frame_spec make_spec(int family, uint8_t protocol, unsigned int vlans, uint32_t payload)
+static struct frame_spec make_spec(int family, uint8_t protocol, unsigned int vlans,
+				   uint32_t payload)
 {
 	struct frame_spec spec = {
 		.flow = {
@@ -42,7 +43,8 @@ static int parse_exactly(const uint8_t *frame, size_t length, struct frame_view 
 	return ret;
 }
 
-static void check_same(const struct frame_spec *spec, const struct frame_view *view, uint32_t sequence)
+static void check_same(const struct frame_spec *spec, const struct frame_view *view,
+		       uint32_t sequence)
 {
 	const struct flow *a = &spec->flow, *b = &view->flow;
 
@@ -51,11 +53,13 @@ static void check_same(const struct frame_spec *spec, const struct frame_view *v
 	assert(view->marked == (spec->payload >= MARK_BYTES));
 	assert(!view->marked || view->sequence == sequence);
 	assert(!memcmp(a->src_mac, b->src_mac, 6) && !memcmp(a->dst_mac, b->dst_mac, 6));
-	assert(a->vlan_count == b->vlan_count && !memcmp(a->vlans, b->vlans, a->vlan_count * sizeof(a->vlans[0])));
+	assert(a->vlan_count == b->vlan_count &&
+	       !memcmp(a->vlans, b->vlans, a->vlan_count * sizeof(a->vlans[0])));
 	assert(!a->vlan_count || b->vlan_proto == a->vlan_proto);
 	assert(a->protocol == b->protocol && a->src_port == b->src_port);
 	assert(a->protocol == IPPROTO_ICMP || a->dst_port == b->dst_port);
-	assert(a->src_ip.family == b->src_ip.family && !memcmp(a->src_ip.bytes, b->src_ip.bytes, 4));
+	assert(a->src_ip.family == b->src_ip.family &&
+	       !memcmp(a->src_ip.bytes, b->src_ip.bytes, 4));
 }
 
 static void check_damage(const uint8_t *frame, size_t length)
@@ -96,9 +100,11 @@ int main(void)
 
 	for (size_t protocol = 0; protocol < 3; protocol++)
 		for (unsigned int vlans = 0; vlans <= VLANS_MAX; vlans++)
-			for (size_t payload = 0; payload < sizeof(payloads) / sizeof(payloads[0]); payload++) {
+			for (size_t payload = 0; payload < sizeof(payloads) / sizeof(payloads[0]);
+			     payload++) {
 				check_frame(AF_INET, protocols[protocol], vlans, payloads[payload]);
-				check_frame(AF_INET6, protocols[protocol], vlans, payloads[payload]);
+				check_frame(AF_INET6, protocols[protocol], vlans,
+					    payloads[payload]);
 			}
 	puts("frames: as they should be");
 	return 0;

@@ -22,6 +22,7 @@ int main(int argc, char **argv)
 		argv[1] = commands[i].full_name;
 		return commands[i].run(argc - 1, argv + 1);
 	}
-	fprintf(stderr, "usage: traffic send|count [OPTION...]; each explains itself with --help\n");
+	fprintf(stderr,
+		"usage: traffic send|count [OPTION...]; each explains itself with --help\n");
 	return 2;
 }
