@@ -115,17 +115,41 @@ static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat
 	}
 }
 
-/* The flight's entry for the way that this skb takes out, made when new; NULL: no room. */
-static __always_inline struct vmlat_exit *exit_of(struct vmlat_flight *flight, __u64 skb)
+/* As visit, for one segment of a flight: the stage is passed when the last of them has. */
+static __always_inline void visit_of_segment(void *ctx, struct cpu_state *cpu,
+					     struct vmlat_flight *flight, enum vmlat_stage stage,
+					     enum vmlat_hook hook, __u64 ns)
 {
-	struct vmlat_exit *exit;
-	__u32 n = flight->exits;
+	__u32 last = flight->visits - 1;
 
+	if (last < VMLAT_VISITS && flight->visit[last].stage == stage) {
+		flight->visit[last].ns = ns;
+		flight->last_ns = ns;
+		return;
+	}
+	visit(ctx, cpu, flight, stage, hook, ns);
+}
+
+/* The flight's entry for the way that this skb takes out, or NULL. */
+static __always_inline struct vmlat_exit *open_exit(struct vmlat_flight *flight, __u64 skb)
+{
 	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
-		exit = &flight->exit[i];
-		if (i < n && exit->skb == skb && !exit->closed)
+		struct vmlat_exit *exit = &flight->exit[i];
+
+		if (i < flight->exits && exit->skb == skb && !exit->closed)
 			return exit;
 	}
+	return NULL;
+}
+
+/* The same, made when new; NULL: there is no room. */
+static __always_inline struct vmlat_exit *exit_of(struct vmlat_flight *flight, __u64 skb)
+{
+	struct vmlat_exit *exit = open_exit(flight, skb);
+	__u32 n = flight->exits;
+
+	if (exit)
+		return exit;
 	if (n >= VMLAT_EXITS) {
 		flight->exits_beyond++;
 		return NULL;
@@ -146,11 +170,6 @@ static __always_inline void close_exit(struct vmlat_exit *exit, enum vmlat_outco
 	exit->ns = ns;
 	exit->outcome = outcome;
 	exit->closed = 1;
-}
-
-static __always_inline bool same_device(const struct vmlat_device *a, const struct vmlat_device *b)
-{
-	return a->ifindex == b->ifindex && a->netns == b->netns;
 }
 
 /* --- its end --- */

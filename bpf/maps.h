@@ -17,10 +17,24 @@ struct content {
 		[CONTENT_BYTES]; /* from the network header on, no L4 checksum, 0 beyond the end */
 };
 
+/* What one segment of a packet is known by (see segments.h). */
+struct segment {
+	__be32 src[4];
+	__be32 dst[4];
+	__u16 src_port;
+	__u16 dst_port;
+	__u32 tcp_seq; /* 0: UDP, whose segments have no number */
+	__u32 protocol;
+};
+
 /* Value of the flights map. */
 struct flight_slot {
 	struct vmlat_flight flight; /* first: user space reads it there */
 	struct content content; /* VMLAT_UPCALLED: its key in the upcalls map */
+	struct segment segment; /* VMLAT_CUT: the first of them */
+	__u32 segment_bytes;
+	__u16 segments_done; /* of flight.segments */
+	__u16 segments_lost; /* of segments_done */
 };
 
 /* One use of a slot of the flights map. */
@@ -111,7 +125,14 @@ struct {
 	__type(value, struct upcall);
 } upcalls SEC(".maps");
 
-/* Flights with copies: who deletes the entry may end the flight. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct segment);
+	__type(value, struct flight_ref);
+} segments SEC(".maps");
+
+/* Flights of several skbs, copies or segments: who deletes the entry may end the flight. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -161,6 +182,9 @@ const volatile struct vmlat_features features = {
 
 /* Entries in carriers: while there is none, nobody needs to look. */
 static volatile __s64 published;
+
+/* Flights in VMLAT_CUT: the same for segments. */
+static volatile __s64 cut;
 
 static __always_inline struct cpu_state *this_cpu(void)
 {

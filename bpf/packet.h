@@ -37,6 +37,7 @@ struct cursor {
 	__u64 end; /* bytes that are there */
 	__u32 length; /* bytes that the packet has from offset 0 on */
 	__u16 ethertype;
+	__u16 l4_size; /* of the TCP or UDP header at `at`, 0 when there is none */
 };
 
 /*
@@ -123,10 +124,12 @@ static __always_inline enum parsed parse_ports(struct cursor *c, struct vmlat_fl
 	flow->dst_port = get16(l4 + 2);
 	if (flow->protocol == PROTOCOL_TCP) {
 		flow->tcp_seq = get32(l4 + 4);
-		if (l4[12] >> 4 < 5)
+		size = (l4[12] >> 4) * 4;
+		if (size < 20)
 			return PARSED_MALFORMED;
 	}
 	flow->has_ports = 1;
+	c->l4_size = size;
 	return PARSED;
 }
 
@@ -248,6 +251,38 @@ static __always_inline bool skb_vlan(const struct sk_buff *skb, __u16 *tci)
 		return false;
 	}
 	*tci = BPF_CORE_READ(skb, vlan_tci);
+	return true;
+}
+
+enum { ETHERNET = 14 };
+
+/*
+ * The headers of an skb whose data begins at the Ethernet header, into `packet` (PACKET_BYTES
+ * and the margin), and their flow. *c is left at the L4 header, or where parsing failed, with
+ * *l3 the offset of the network header. False when not even that could be read.
+ */
+static __always_inline bool read_ethernet(const struct sk_buff *skb, __u8 *packet,
+					  struct vmlat_flow *flow, struct cursor *c, __u32 *l3)
+{
+	__u32 length = BPF_CORE_READ(skb, len), linear = length - BPF_CORE_READ(skb, data_len);
+	__u16 tci;
+
+	c->bytes = packet;
+	c->at = ETHERNET;
+	c->end = at_most(linear, PACKET_BYTES);
+	c->length = length;
+	c->l4_size = 0;
+	__builtin_memset(flow, 0, sizeof(*flow));
+	if (linear < ETHERNET || bpf_probe_read_kernel(packet, c->end, BPF_CORE_READ(skb, data)))
+		return false;
+	if (skb_vlan(skb, &tci))
+		add_vlan(flow, tci);
+	c->ethertype = get16(packet + 12);
+	if (parse_vlans(c, flow) != PARSED)
+		return false;
+	*l3 = c->at;
+	if (parse_packet(c, flow) != PARSED)
+		flow->family = 0;
 	return true;
 }
 

@@ -10,7 +10,7 @@
 #ifndef VMLAT_UPCALL_H
 #define VMLAT_UPCALL_H
 
-enum { ETHERNET = 14, NETLINK_ATTRIBUTES = 32, NLA_HEADER = 4 };
+enum { NETLINK_ATTRIBUTES = 32, NLA_HEADER = 4 };
 
 static __always_inline void clear_checksum(struct content *content, __u32 at, __u8 protocol)
 {
@@ -38,48 +38,30 @@ static __always_inline __u32 forget_bounds(struct cpu_state *cpu, __u32 size)
 static __noinline bool read_content(struct cpu_state *cpu, const struct sk_buff *skb,
 				    bool headers_only)
 {
-	__u32 length = BPF_CORE_READ(skb, len), linear = length - BPF_CORE_READ(skb, data_len);
-	const __u8 *data = BPF_CORE_READ(skb, data);
 	struct content *content = &cpu->content;
 	struct vmlat_flow *flow = &cpu->flow;
-	struct cursor c = {
-		.bytes = cpu->packet,
-		.at = ETHERNET,
-		.end = at_most(linear, PACKET_BYTES),
-		.length = length,
-	};
-	__u32 l3, size;
-	__u16 tci;
+	__u32 linear, l3, size;
+	struct cursor c;
 
-	if (linear < ETHERNET || bpf_probe_read_kernel(cpu->packet, c.end, data))
-		return false;
 	__builtin_memset(content, 0, sizeof(*content));
-	__builtin_memset(flow, 0, sizeof(*flow));
-	if (skb_vlan(skb, &tci))
-		add_vlan(flow, tci);
-	c.ethertype = get16(cpu->packet + 12);
-	if (parse_vlans(&c, flow) != PARSED)
+	if (!read_ethernet(skb, cpu->packet, flow, &c, &l3))
 		return false;
 	__builtin_memcpy(content->mac, cpu->packet, sizeof(content->mac));
 	content->ethertype = c.ethertype;
 	content->vlans = flow->vlans;
 	content->vlan_tci[0] = flow->vlan_tci[0];
 	content->vlan_tci[1] = flow->vlan_tci[1];
-	l3 = c.at;
-	content->length = length - l3;
-	if (parse_packet(&c, flow) != PARSED)
-		flow->family = 0;
+	content->length = c.length - l3;
+	linear = c.length - BPF_CORE_READ(skb, data_len);
 	size = linear - l3;
-	if (linear < length && size < CONTENT_BYTES)
+	if (linear < c.length && size < CONTENT_BYTES)
 		headers_only = true;
 	if (headers_only) {
 		content->headers_only = 1;
-		size = c.at - l3;
-		if (flow->has_ports)
-			size += flow->protocol == PROTOCOL_TCP ? 20 : 8;
+		size = c.at + c.l4_size - l3;
 	}
 	if (bpf_probe_read_kernel(content->bytes, at_most(forget_bounds(cpu, size), CONTENT_BYTES),
-				  data + l3))
+				  BPF_CORE_READ(skb, data) + l3))
 		return false;
 	if (flow->has_ports)
 		clear_checksum(content, c.at - l3, flow->protocol);

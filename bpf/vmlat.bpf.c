@@ -13,6 +13,7 @@
 #include "filter.h"
 #include "flights.h"
 #include "tap.h"
+#include "segments.h"
 #include "upcall.h"
 #include "way.h"
 
@@ -147,13 +148,13 @@ int kfree_skb__tp(__u64 *ctx)
 {
 	__u32 reason = features.kfree_skb_reason ? ctx[2] : 0;
 
-	return packet_freed(ctx[0], true, ctx[1], reason, features.kfree_skb_reason);
+	return packet_dropped((struct sk_buff *)ctx[0], ctx[1], reason, features.kfree_skb_reason);
 }
 
 SEC("?tp_btf/consume_skb")
-int consume_skb__tp(__u64 *ctx)
+int BPF_PROG(consume_skb__tp, struct sk_buff *skb)
 {
-	return packet_freed(ctx[0], false, 0, 0, false);
+	return packet_consumed(skb);
 }
 
 /*
@@ -175,6 +176,9 @@ int expire(struct vmlat_expire *args)
 			return 0;
 	} else if (flight->place == VMLAT_COPIES) {
 		if (bpf_map_delete_elem(&shared_flights, &ref))
+			return 0;
+	} else if (flight->place == VMLAT_CUT) {
+		if (!take_cut(flight))
 			return 0;
 	} else if (flight->place == VMLAT_DRIVING || !take_flight(cpu, flight)) {
 		return 0;

@@ -326,6 +326,18 @@ static __always_inline bool ends_here(const struct vmlat_flight *flight, __u32 r
 	return roles & (flight->direction == VMLAT_TX ? VMLAT_ROLE_TX_END : VMLAT_ROLE_RX_END);
 }
 
+static __always_inline void note_exit(struct vmlat_flight *flight, __u64 skb,
+				      const struct net_device *device, __u64 now)
+{
+	struct vmlat_exit *exit = exit_of(flight, skb);
+
+	if (!exit)
+		return;
+	exit->ns = now;
+	exit->device.netns = device->nd_net.net->ns.inum;
+	exit->device.ifindex = device->ifindex;
+}
+
 /*
  * From here to net_dev_xmit the skb belongs to the driver, which may free it on any CPU at any
  * time: only this CPU knows the flight, and no other's free of that address means it.
@@ -337,39 +349,40 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	const struct vmlat_interface *interface;
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
-	struct vmlat_exit *exit;
-	bool end;
+	bool end, carrier;
+	__u64 now;
 
 	if (!cpu || !config)
 		return 0;
 	flight = find_flight(cpu, (__u64)skb);
+	if (!flight)
+		flight = find_cut_flight(cpu, skb);
 	if (!flight || flight->candidate)
 		return 0;
+	carrier = flight->place != VMLAT_CUT && flight->carrier == (__u64)skb;
 	interface = selected_interface(config, device);
 	end = interface && ends_here(flight, interface->roles);
 	if (!end && transmit_function(device) != features.tun_net_xmit) {
-		flight_leaves(cpu, flight); /* by a tunnel or a veth */
+		if (carrier)
+			flight_leaves(cpu, flight); /* by a tunnel or a veth */
 		return 0;
 	}
-	if (flight->place == VMLAT_PUBLISHED || flight->carrier != (__u64)skb)
+	if (flight->place == VMLAT_PUBLISHED || (!carrier && flight->place != VMLAT_CUT))
 		if (!remove_carrier((__u64)skb))
 			return 0;
-	exit = exit_of(flight, (__u64)skb);
-	if (exit) {
-		exit->ns = bpf_ktime_get_ns();
-		exit->device.netns = device->nd_net.net->ns.inum;
-		exit->device.ifindex = device->ifindex;
-	}
+	now = bpf_ktime_get_ns();
+	/* segments are one exit, known by the packet they were cut from */
+	note_exit(flight, flight->place == VMLAT_CUT ? flight->carrier : (__u64)skb, device, now);
 	cpu->driving = ref_of(flight);
 	cpu->driving_skb = (__u64)skb;
 	cpu->driving_interface = end ? interface->index : VMLAT_INTERFACE_NONE;
-	if (flight->carrier != (__u64)skb)
-		return 0;
-	flight->cpu = bpf_get_smp_processor_id();
-	flight->place = VMLAT_DRIVING;
-	if (end && flight->direction == VMLAT_TX)
-		visit(ctx, cpu, flight, VMLAT_STAGE_DRIVER, VMLAT_HOOK_NET_DEV_START_XMIT,
-		      exit ? exit->ns : bpf_ktime_get_ns());
+	if (carrier) {
+		flight->cpu = bpf_get_smp_processor_id();
+		flight->place = VMLAT_DRIVING;
+	}
+	if (end && flight->direction == VMLAT_TX && (carrier || flight->place == VMLAT_CUT))
+		visit_of_segment(ctx, cpu, flight, VMLAT_STAGE_DRIVER,
+				 VMLAT_HOOK_NET_DEV_START_XMIT, now);
 	return 0;
 }
 
@@ -382,9 +395,11 @@ static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 	    cpu->driving_interface == VMLAT_INTERFACE_NONE)
 		return 0;
 	flight = flight_of(&cpu->driving);
-	if (!flight || flight->carrier != (__u64)skb || flight->direction != VMLAT_RX)
+	if (!flight || flight->direction != VMLAT_RX)
 		return 0;
-	visit(ctx, cpu, flight, VMLAT_STAGE_TAP_OUT, VMLAT_HOOK_TUN_NET_XMIT, bpf_ktime_get_ns());
+	if (flight->place == VMLAT_CUT || flight->carrier == (__u64)skb)
+		visit_of_segment(ctx, cpu, flight, VMLAT_STAGE_TAP_OUT, VMLAT_HOOK_TUN_NET_XMIT,
+				 bpf_ktime_get_ns());
 	return 0;
 }
 
@@ -392,14 +407,15 @@ static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 static __always_inline void skb_done(struct cpu_state *cpu, struct vmlat_flight *flight, __u64 skb,
 				     enum vmlat_outcome outcome, __u64 ns)
 {
-	struct vmlat_exit *exit = NULL;
+	struct vmlat_exit *exit;
 
-	for (__u32 i = 0; i < VMLAT_EXITS; i++)
-		if (i < flight->exits && flight->exit[i].skb == skb && !flight->exit[i].closed) {
-			exit = &flight->exit[i];
-			close_exit(exit, outcome, ns ? ns : exit->ns);
-			break;
-		}
+	if (flight->place == VMLAT_CUT) {
+		segment_done(cpu, flight, outcome, ns);
+		return;
+	}
+	exit = open_exit(flight, skb);
+	if (exit)
+		close_exit(exit, outcome, ns ? ns : exit->ns);
 	if (flight->carrier == skb)
 		end_flight(cpu, flight, outcome, ns);
 	else
@@ -413,7 +429,7 @@ static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight
 		skb_done(cpu, flight, skb, VMLAT_DIVERTED, bpf_ktime_get_ns());
 		return;
 	}
-	if (flight->direction == VMLAT_RX)
+	if (flight->direction == VMLAT_RX && flight->place != VMLAT_CUT)
 		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
 	skb_done(cpu, flight, skb, VMLAT_COMPLETED, 0);
 }
@@ -446,36 +462,60 @@ static __always_inline int packet_sent(__u64 skb, int result)
 
 /* --- its end on the way --- */
 
-static __always_inline int packet_freed(__u64 skb, bool dropped, __u64 location, __u32 reason,
-					bool has_reason)
+/* kfree_skb: its location and reason are the flight's when it was the carrier, or a segment. */
+static __always_inline int packet_dropped(const struct sk_buff *skb, __u64 location, __u32 reason,
+					  bool has_reason)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
 	if (!cpu)
 		return 0;
-	flight = find_flight(cpu, skb);
+	flight = find_flight(cpu, (__u64)skb);
+	if (!flight)
+		flight = find_cut_flight(cpu, skb);
 	if (!flight)
 		return 0;
 	if (flight->candidate) {
 		flight->place = VMLAT_FREE;
 		return 0;
 	}
-	if (!dropped && cpu->driving_skb == skb) {
-		skb_taken(cpu, flight, skb);
-		return 0;
-	}
-	if (!dropped && (flight->carrier != skb || !flight->undirected)) {
-		skb_done(cpu, flight, skb, VMLAT_DIVERTED, bpf_ktime_get_ns());
-		return 0;
-	}
-	/* an OVS drop is a consume_skb until 6.6, and a kfree_skb with a reason since */
-	if (dropped && flight->carrier == skb) {
+	if (flight->carrier == (__u64)skb || flight->place == VMLAT_CUT) {
 		flight->location = location;
 		flight->reason = reason;
 		flight->has_reason = has_reason;
 	}
-	skb_done(cpu, flight, skb, VMLAT_DROPPED, bpf_ktime_get_ns());
+	skb_done(cpu, flight, (__u64)skb, VMLAT_DROPPED, bpf_ktime_get_ns());
+	return 0;
+}
+
+/* consume_skb: not lost, says the kernel. What that means depends on where the packet is. */
+static __always_inline int packet_consumed(const struct sk_buff *skb)
+{
+	enum vmlat_outcome outcome = VMLAT_DIVERTED;
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+
+	if (!cpu)
+		return 0;
+	flight = find_flight(cpu, (__u64)skb);
+	if (!flight)
+		return 0;
+	if (flight->candidate) {
+		flight->place = VMLAT_FREE;
+		return 0;
+	}
+	if (cpu->driving_skb == (__u64)skb) {
+		skb_taken(cpu, flight, (__u64)skb);
+		return 0;
+	}
+	if (flight->carrier == (__u64)skb) {
+		if (flight->undirected)
+			outcome = VMLAT_DROPPED; /* by OVS, before 6.6; then it is a kfree_skb */
+		else if (!flight->left && flight_is_cut(cpu, flight, skb))
+			return 0;
+	}
+	skb_done(cpu, flight, (__u64)skb, outcome, bpf_ktime_get_ns());
 	return 0;
 }
 

@@ -86,6 +86,7 @@ enum vmlat_place {
 	VMLAT_UPCALLED, /* by its content: it is with ovs-vswitchd */
 	VMLAT_DRIVING, /* in a device's driver, on this CPU, until net_dev_xmit */
 	VMLAT_COPIES, /* the original is done, copies of it are on their way */
+	VMLAT_CUT, /* by its segments: GSO has cut it into skbs of their own */
 };
 
 struct vmlat_flight {
