@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The lists of cases, and the words in which they fail."""
+
+CASES = []
+EARLY = []
+
+
+class Failure(Exception):
+    """A promise that was not kept."""
+
+
+def case(function):
+    """A case: run in the order of definition, after host-up, with the guests web1 and web2."""
+    CASES.append(function)
+    return function
+
+
+def early_case(function):
+    """A case that runs before host-up."""
+    EARLY.append(function)
+    return function
+
+
+def ensure(condition, why):
+    if not condition:
+        raise Failure(why)
+
+
+def equal(what, got, wanted):
+    if got != wanted:
+        raise Failure(f"{what}: {got!r}, not {wanted!r}")

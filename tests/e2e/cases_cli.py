@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The command line against a real kernel: when it stops, what it refuses, what it explains."""
+import json
+import signal
+
+import lab
+import vmlat
+from case import case, early_case, ensure, equal
+from lab import peer, tap9, web1
+
+TX = ["-d", "tx", "-i", "vnet0"]
+
+
+def check_refusal(words, status, *says, **how):
+    """Ends with this status, nothing on stdout, and all of this on stderr."""
+    got, out, err = vmlat.fails(*words, **how)
+    equal(f"status of {words}; it says {err!r}", got, status)
+    equal("stdout", out, "")
+    missing = [part for part in says if part not in err]
+    ensure(not missing, f"{words} does not say {missing}, but: {err}")
+
+
+@early_case
+def without_the_module_openvswitch_it_says_what_to_load():
+    check_refusal([], 3, "tun", "modprobe tun")
+    lab.run("modprobe", "tun")
+    check_refusal([], 3, "openvswitch", "modprobe openvswitch")
+
+
+@case
+def an_unknown_interface_is_named_with_those_that_there_are():
+    check_refusal(["-i", "vnet7"], 2, "vnet7", "vnet0 (web1)", "vnet1 (web2)")
+    check_refusal(["-i", "eth0"], 2, "eth0", "vnet0")
+    check_refusal(["--vm", "web9"], 2, "web9", "vnet0 (web1)")
+    check_refusal(["-p", "eth7"], 2, "eth7", "eth0")
+    check_refusal(["-p", "vnet0"], 2, "vnet0", "--vm-interface")
+
+
+@case
+def without_privilege_it_says_what_is_missing():
+    check_refusal([], 3, "root", user=65534, group=65534, extra_groups=[])
+
+
+@case
+def an_output_that_cannot_be_written_is_a_failure():
+    check_refusal(["-o", "/proc/no/such"], 1, "/proc/no/such")
+    status, _, err = vmlat.fails("-f", "json", "-t", "0.1", "-o", "/dev/full")
+    equal(f"status; it says {err}", status, 1)
+    ensure("/dev/full" in err, f"stderr: {err}")
+
+
+@case
+def count_stops_after_that_many_reports():
+    port = lab.port()
+    lab.warm(web1, peer, dst_port=port)
+    with vmlat.trace(*TX, "-c", "10") as trace:
+        lab.deliver(web1, peer, 30, dst_port=port)
+        trace.process.wait(30)
+    equal("reports", len(trace.packets), 10)
+    equal("they are the first", [p["ip_id"] for p in trace.packets], list(range(10)))
+
+
+@case
+def duration_ends_the_trace():
+    with vmlat.trace(*TX, "-t", "1.5") as trace:
+        trace.process.wait(30)
+    equal("started", trace.end["packets"]["started"], 0)
+
+
+@case
+def a_command_is_traced_for_as_long_as_it_runs():
+    port = lab.port()
+    lab.warm(web1, peer, dst_port=port)
+    send = web1.traffic(*web1.send_words(peer, 20, {"dst_port": port}))
+    with vmlat.trace(*TX, "--", *send, stdout=True) as trace:
+        trace.process.wait(60)
+    equal("reports", len(trace.packets), 20)
+    ensure("sent 20" in trace.errors(), "the command's output is not on stderr")
+
+
+@case
+def sigint_and_sigterm_end_a_trace_in_order():
+    port = lab.port()
+    lab.warm(web1, peer, dst_port=port)
+    for by in (signal.SIGINT, signal.SIGTERM):
+        with vmlat.trace(*TX) as trace:
+            lab.deliver(web1, peer, 10, dst_port=port)
+            trace.finish(by)
+        equal(f"reports before {by.name}", len(trace.packets), 10)
+
+
+@case
+def data_goes_to_stdout_and_the_rest_to_stderr():
+    port = lab.port()
+    with vmlat.trace(*TX, "-v", stdout=True) as trace:
+        lab.deliver(web1, peer, 3, dst_port=port)
+    equal("reports", len(trace.packets), 3)
+    ensure(all("skb" in stage for p in trace.packets for stage in p["stages"]), "no skb with -v")
+    ensure("waiting for" in trace.errors(), f"stderr: {trace.errors()}")
+    with vmlat.trace(*TX, "-q") as quiet:
+        pass
+    equal("stderr with -q", quiet.errors(), "")
+
+
+@case
+def after_five_seconds_without_a_report_it_says_what_was_seen():
+    wrong, port = lab.port(), lab.port()
+    with vmlat.trace(*TX, "-P", "udp", "--dst-port", wrong) as trace:
+        lab.deliver(web1, peer, 7, dst_port=port)
+        lab.deliver(web1, peer, 4, dst_port=port, protocol="tcp")
+        lab.wait_for("a word about it", lambda: len(trace.errors().splitlines()) > 1, 20)
+    line = trace.errors().splitlines()[1]
+    for part in ("5 s", "11 packets", "4 by --protocol", "7 by --dst-port"):
+        ensure(part in line, f"it does not say {part!r}: {line}")
+
+
+@case
+def the_header_names_kernel_filter_and_hooks():
+    words = ["-d", "tx", "-i", "vnet0", "-p", "eth0", "-s", "10.0.0.2", "-P", "udp,tcp",
+             "--dst-port", "80-90", "-l", "12.5", "-t", "0.1"]
+    with vmlat.trace(*words) as trace:
+        trace.process.wait(60)
+    header = trace.header
+    equal("kernel", header["kernel"], lab.platform.release())
+    wanted = {"direction": "tx", "vm_interface": ["vnet0"], "phy_interface": ["eth0"],
+              "src_ip": "10.0.0.2/32", "dst_ip": None, "latency_threshold_ns": 12500}
+    equal("filter", {name: header["filter"][name] for name in wanted}, wanted)
+    hooks = {hook["hook"] for hook in header["hooks"]}
+    for name in ("tun_sendmsg", "ovs_dp_process_packet", "net_dev_start_xmit"):
+        ensure(name in hooks, f"{name} is not among {json.dumps(header['hooks'])}")
+
+
+# --- how it attaches ---
+
+def essence(trace):
+    """What does not depend on time."""
+    return sorted(json.dumps([packet["ip_id"], packet["flow"], packet["outcome"],
+                              packet["process"], packet["length"], packet["exits"][0]["interface"],
+                              [(s["stage"], s["hook"]) for s in packet["stages"]]])
+                  for packet in trace.packets)
+
+
+@case
+def kprobe_and_fentry_give_the_same_records():
+    port = lab.port()
+    lab.flush()
+    with vmlat.traces(["-i", "vnet0", "--attach", "kprobe"],
+                      ["-i", "vnet0", "--attach", "fentry"]) as traces:
+        for sender, receiver in (web1, peer), (peer, web1):
+            lab.deliver(sender, receiver, 1, dst_port=port)
+            lab.deliver(sender, receiver, 20, dst_port=port)
+    equal("records", essence(traces[0]), essence(traces[1]))
+    equal("number of them", len(traces[0].packets), 42)
+    equal("stages with an upcall", sum(p["upcall"] for p in traces[0].packets), 2)
+    for trace, kinds in zip(traces, ({"kprobe", "kretprobe"}, {"fentry", "fexit"})):
+        used = {hook["attach"] for hook in trace.header["hooks"]}
+        equal("ways of attaching", used, kinds | {"tracepoint"})
+
+
+# --- stacks ---
+
+def names(stage):
+    return {entry.split("+")[0] for entry in stage["stack"] or []}
+
+
+@case
+def stack_shows_who_called_each_stage():
+    port = lab.port()
+    with tap9.added():
+        lab.warm(tap9, peer, dst_port=port)
+        with vmlat.trace("-d", "tx", "-i", "tap9", "--stack") as trace:
+            lab.deliver(tap9, peer, 5, dst_port=port)
+    callers = {"tap": "tun_chr_write_iter", "ovs_in": "tun_get_user",
+               "datapath": "ovs_vport_receive", "vport": "ovs_dp_process_packet",
+               "xmit": "ovs_vport_send", "driver": "dev_hard_start_xmit"}
+    for packet in trace.packets:
+        for stage in packet["stages"]:
+            caller = callers[stage["stage"]]
+            ensure(caller in names(stage),
+                   f"{caller} is not in the stack of {stage['stage']}: {stage['stack']}")
+    equal("packets", len(trace.packets), 5)
+
+
+@case
+def stack_in_text_stands_below_its_stage():
+    port = lab.port()
+    lab.warm(web1, peer, dst_port=port)
+    with vmlat.trace(*TX, "--stack", text=True) as trace:
+        lab.deliver(web1, peer, 2, dst_port=port)
+    text = trace.text()
+    equal("stacks at the datapath", text.count("stack at ovs_dp_process_packet"), 2)
+    ensure("ovs_vport_receive+0x" in text, f"no caller of the datapath: {text[:2000]}")

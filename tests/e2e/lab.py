@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The lab from inside: its machines, their traffic, Open vSwitch. See docs/lab.md."""
+import contextlib
+import itertools
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+from case import Failure, ensure, equal
+
+TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
+LAB = f"{TOP}/tests/lab"
+TRAFFIC = f"{TOP}/build/traffic"
+STATE = "/run/vmlat-lab"
+PEER = ["ip", "netns", "exec", "peer"]
+KERNEL = tuple(int(n) for n in re.match(r"(\d+)\.(\d+)", platform.release()).groups())
+
+_ports = itertools.count(20000)
+
+
+def port():
+    """A port that no other case uses."""
+    return next(_ports)
+
+
+def run(*command, timeout=120):
+    """The output of a command that must succeed."""
+    done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=timeout, check=False)
+    if done.returncode:
+        words = " ".join(map(str, command))
+        raise Failure(f"{words[:300]}: status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def library(function, *arguments):
+    """A function of tests/lab/lib.sh."""
+    return run("bash", "-c", f'. {LAB}/lib.sh; "$@"', "lib.sh", function, *arguments)
+
+
+def wait_for(what, condition, seconds=30):
+    """Polls until the condition is true, and returns what it is."""
+    end = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise Failure(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+# --- traffic ---
+
+def options(flow):
+    """{"dst_port": 1, "vlan": [1, 2], "burst": True} as options of traffic."""
+    words = []
+    for name, value in flow.items():
+        name = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(name)
+        else:
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                words += [name, str(item)]
+    return words
+
+
+class Machine:
+    """An end of the traffic. `prefix` runs a command there, `interface` is its NIC."""
+
+    def __init__(self, number, prefix, interface, switch_port):
+        self.number = number
+        self.prefix = prefix
+        self.interface = interface
+        self.switch_port = switch_port
+        self.ip = f"10.0.0.{number}"
+        self.ip6 = f"fd00::{number}"
+        self.mac = f"52:54:00:00:00:0{number}"
+        self.sink = f"52:54:00:00:01:0{number}"  # delivered to it, and no stack takes it
+
+    def traffic(self, *words):
+        return [*self.prefix, *words]
+
+    def send_words(self, to, count, flow):
+        flow = {"src_ip": self.ip, "dst_ip": to.ip, "src_mac": self.mac, "dst_mac": to.sink,
+                "interface": self.interface, **flow}
+        return ["send", "--count", str(count), *options(flow)]
+
+    def send(self, to, count, **flow):
+        run(*self.traffic(*self.send_words(to, count, flow)))
+
+    def send_all(self, to, flows):
+        """Several flows one after the other; each with a count."""
+        for flow in flows:
+            flow = dict(flow)
+            self.send(to, flow.pop("count"), **flow)
+
+    @contextlib.contextmanager
+    def counting(self, expect, linger=200, timeout=60, **flow):
+        """Counts what arrives until `expect` sequence numbers have; yields the result's dict."""
+        result = {}
+        words = ["count", "--interface", self.interface, "--expect", str(expect),
+                 "--linger", str(linger), "--timeout", str(timeout), *options(flow)]
+        with tempfile.TemporaryFile("w+") as errors:
+            counter = subprocess.Popen(self.traffic(*words), stdin=subprocess.DEVNULL, text=True,
+                                       stdout=subprocess.PIPE, stderr=errors)
+            try:
+                wait_for("traffic count to be ready", lambda: "ready" in _content(errors))
+                yield result
+                output, _ = counter.communicate(timeout=timeout + 10)
+                result.update(json.loads(output))
+            finally:
+                counter.kill()
+                counter.wait()
+
+
+def _content(file):
+    file.seek(0)
+    return file.read()
+
+
+class Guest(Machine):
+    """A nested KVM guest."""
+
+    def __init__(self, name, tap, number):
+        super().__init__(number, [f"{LAB}/guest", "exec", name], "eth0", tap)
+        self.name = name
+        self.tap = tap
+
+    def traffic(self, *words):
+        return [*self.prefix, "traffic", *words]
+
+    def send_all(self, to, flows):
+        lines = []
+        for flow in flows:
+            flow = dict(flow)
+            count = flow.pop("count")
+            lines.append(" ".join(["traffic", *self.send_words(to, count, flow)]))
+        run(*self.prefix, " && ".join(lines))
+
+    def start(self, *words):
+        run(f"{LAB}/guest", "start", self.name, self.tap, *words, timeout=200)
+
+    def qemu(self):
+        with open(f"{STATE}/guest/{self.name}/pid", encoding="ascii") as file:
+            return int(file.read())
+
+
+class Outside(Machine):
+    """The peer at the other end of eth0's wire, or of another one."""
+
+    def __init__(self, interface="eth1", switch_port="eth0"):
+        super().__init__(1, [*PEER, TRAFFIC], interface, switch_port)
+
+
+class Tap(Machine):
+    """A tap that a program writes to. It only sends."""
+
+    def __init__(self, name, number):
+        super().__init__(number, [TRAFFIC], None, name)
+        self.tap = name
+
+    def send_words(self, to, count, flow):
+        words = super().send_words(to, count, {"tap": self.tap, **flow})
+        at = words.index("--interface")
+        return words[:at] + words[at + 2:]
+
+    @contextlib.contextmanager
+    def added(self):
+        library("tap_add", self.tap, self.mac)
+        try:
+            yield self
+        finally:
+            library("tap_del", self.tap)
+
+
+web1 = Guest("web1", "vnet0", 2)
+web2 = Guest("web2", "vnet1", 3)
+peer = Outside()
+tap9 = Tap("tap9", 9)
+
+
+def deliver(sender, receiver, count, arrive=None, **flow):
+    """Sends `count` packets, which all arrive, once each. `arrive`: how they look there."""
+    look = {name: value for name, value in flow.items()
+            if name in ("protocol", "src_port", "dst_port", "src_ip", "dst_ip", "vlan")}
+    with receiver.counting(count, **{**look, **(arrive or {})}) as result:
+        sender.send(receiver, count, **flow)
+    equal("packets that arrived, and sequence numbers of them",
+          (result["received"], result["distinct"]), (count, count))
+
+
+def warm(sender, receiver, **flow):
+    """One packet, so that the next ones of this flow need no upcall."""
+    deliver(sender, receiver, 1, **flow)
+    in_table(f"in_port({sender.switch_port})", f"dst={receiver.sink}")
+
+
+# --- Open vSwitch ---
+
+def flows():
+    return library("flow_dump").splitlines()
+
+
+def in_table(*parts):
+    """Waits until the datapath has a flow with all these parts in its description."""
+    wait_for(f"a datapath flow with {parts}",
+             lambda: any(all(part in line for part in parts) for line in flows()))
+
+
+def flush():
+    library("flow_flush")
+
+
+@contextlib.contextmanager
+def rule(match, actions, priority=100):
+    """An OpenFlow rule of br0 for as long as the context lasts; nothing is cached before or after."""
+    run("ovs-ofctl", "add-flow", "br0", f"priority={priority},{match},actions={actions}")
+    flush()
+    try:
+        yield
+    finally:
+        run("ovs-ofctl", "--strict", "del-flows", "br0", f"priority={priority},{match}")
+        flush()
+
+
+def lost_upcalls():
+    """As the kernel counts them; asks the kernel, since ovs-vswitchd may be stopped."""
+    return int(re.search(r"lost:(\d+)", run("ovs-dpctl", "show")).group(1))
+
+
+def vswitchd():
+    with open("/run/openvswitch/ovs-vswitchd.pid", encoding="ascii") as file:
+        return int(file.read())
+
+
+# --- the host ---
+
+@contextlib.contextmanager
+def stopped(pid):
+    """The process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(f"process {pid} to stop", lambda: _state(pid) == "T")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _state(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def counter(device, name):
+    """The interface's own, e.g. ("vnet0", "tx_dropped"), as the host sees it."""
+    with open(f"/sys/class/net/{device}/statistics/{name}", encoding="ascii") as file:
+        return int(file.read())
+
+
+@contextlib.contextmanager
+def qdisc(*words, device="eth0"):
+    """A root qdisc of the device."""
+    run("tc", "qdisc", "replace", "dev", device, "root", *words)
+    try:
+        yield
+    finally:
+        run("tc", "qdisc", "del", "dev", device, "root")
+
+
+def qdisc_root(device="eth0"):
+    """Statistics of the device's root qdisc."""
+    found = json.loads(run("tc", "-s", "-j", "qdisc", "show", "dev", device))
+    roots = [one for one in found if one.get("root")]
+    ensure(len(roots) == 1, f"{device} has {len(roots)} root qdiscs")
+    return roots[0]
+
+
+def up():
+    run(f"{LAB}/host-up", timeout=200)
+    web1.start()
+    web2.start("--vhost=off")

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs of vmlat: started, ready, ended, and checked each time."""
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+
+import lab
+import records
+from case import Failure, equal
+
+PROGRAM = os.environ.get("VMLAT", f"{lab.TOP}/build/vmlat")
+DIRECTORY = "/run/vmlat-e2e"
+
+runs = []  # of the current case, for its evidence
+_numbers = itertools.count(1)
+
+
+class Trace:
+    """One run. After its end: header, packets, end; text for text."""
+
+    def __init__(self, words, text=False, status=0, odd=False, stdout=False):
+        self.expected_status = status
+        self.odd = odd
+        self.as_text = text
+        self.base = f"{DIRECTORY}/{next(_numbers)}"
+        self.output = f"{self.base}.{'stdout' if stdout else 'out'}"
+        self.ready = f"{self.base}.ready"
+        self.header = self.packets = self.end = None
+        command = [PROGRAM, "-f", "text" if text else "json", "--ready-file", self.ready]
+        if not stdout:
+            command += ["-o", self.output]
+        self.command = [*command, *map(str, words)]
+        with open(f"{self.base}.stdout", "wb") as out, open(f"{self.base}.err", "wb") as err:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=err)
+        runs.append(self)
+
+    def text(self):
+        return _read(self.output)
+
+    def errors(self):
+        return _read(f"{self.base}.err")
+
+    def wait_ready(self):
+        lab.wait_for("vmlat to be ready", lambda: os.path.exists(self.ready) or self.ended(), 90)
+        if not os.path.exists(self.ready):
+            raise Failure(f"vmlat ended with {self.process.returncode} before it was ready")
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def wait_lines(self, count, seconds=30):
+        """Waits for that many packets' lines."""
+        lab.wait_for(f"{count} packets in the output",
+                     lambda: self.text().count('"type":"packet"') >= count, seconds)
+
+    def finish(self, by=signal.SIGINT):
+        """Ends it, unless `by` is None and it ends by itself; then everything is checked."""
+        if by and not self.ended():
+            self.process.send_signal(by)
+        self.process.wait(60)
+        equal("exit status", self.process.returncode, self.expected_status)
+        if self.output != f"{self.base}.stdout":
+            equal("what is on stdout", _read(f"{self.base}.stdout"), "")
+        if not self.as_text:
+            self.header, self.packets, self.end = records.parse(self.text())
+            if not self.odd:
+                records.check_nothing_odd(self.end)
+
+    def kill(self):
+        if not self.ended():
+            self.process.kill()
+            self.process.wait()
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+@contextlib.contextmanager
+def traces(*all_words, **how):
+    """Several at a time, all ready; ended and checked when the context ends."""
+    started = [Trace(words, **how) for words in all_words]
+    try:
+        for one in started:
+            one.wait_ready()
+        yield started
+        for one in started:
+            if not one.ended():
+                one.process.send_signal(signal.SIGINT)
+        for one in started:
+            one.finish()
+    finally:
+        for one in started:
+            one.kill()
+
+
+@contextlib.contextmanager
+def trace(*words, **how):
+    """One. how: text, status (expected), odd (losses and the like are expected), stdout."""
+    with traces(words, **how) as (one,):
+        yield one
+
+
+def fails(*words, **how):
+    """A run that ends by itself before it is ready: (status, stdout, stderr)."""
+    done = subprocess.run([PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=90, check=False, **how)
+    return done.returncode, done.stdout, done.stderr
+
+
+def evidence():
+    """Of the current case's runs: what was asked, what was said, how it ended."""
+    for one in runs[:3]:
+        yield "$ " + " ".join(one.command)
+        yield from (f"  stderr: {line}" for line in one.errors().splitlines()[:5])
+        lines = one.text().splitlines()
+        yield f"  {len(lines)} lines of output, the first packet and the last line:"
+        yield from (f"  {line[:1200]}" for line in lines[1:-1][:1] + lines[-1:])
+
+
+def forget():
+    """The case is over."""
+    for one in runs:
+        one.kill()
+    runs.clear()
