@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What is selected, on a host made by hand. */
+#include "host.h"
+
+#include "exit.h"
+#include "hooks.h"
+
+enum {
+	TAP_BOTH = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END,
+	TAP_END = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END, /* of a packet from another VM */
+	NIC_BOTH = VMLAT_ROLE_TX_END | VMLAT_ROLE_RX_START,
+};
+
+#define LIST(...) ((char *[]){ __VA_ARGS__, NULL })
+
+static struct devices selected(struct device_choice choice)
+{
+	struct devices devices = host_devices();
+
+	assert_int_equal(devices__select(&devices, &choice), 0);
+	return devices;
+}
+
+static __u32 roles(const struct devices *devices, const char *name)
+{
+	return host_device(devices, name)->roles;
+}
+
+static void by_default_it_is_every_tap_and_the_nics_that_lead_to_a_switch(void **state)
+{
+	struct devices devices = selected((struct device_choice){ .directions = VMLAT_BOTH });
+
+	(void)state;
+	assert_int_equal(roles(&devices, "vnet0"), TAP_BOTH | TAP_END);
+	assert_int_equal(roles(&devices, "vnet2"), TAP_BOTH | TAP_END);
+	assert_int_equal(roles(&devices, "tap9"), TAP_BOTH | TAP_END);
+	assert_int_equal(roles(&devices, "eth0"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth1"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth2"), 0);
+	assert_int_equal(roles(&devices, "br0"), 0);
+	assert_int_equal(roles(&devices, "lo"), 0);
+	devices__free(&devices);
+}
+
+static void when_no_nic_leads_to_a_switch_it_is_every_nic(void **state)
+{
+	struct devices devices = host_devices();
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+
+	(void)state;
+	host_device(&devices, "eth0")->leads_to_switch = false;
+	host_device(&devices, "eth1")->leads_to_switch = false;
+	host_device(&devices, "br0")->leads_to_switch = true;
+	assert_int_equal(devices__select(&devices, &choice), 0);
+	assert_int_equal(roles(&devices, "eth0"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth2"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "br0"), 0);
+	devices__free(&devices);
+}
+
+static void a_direction_gives_half_of_the_roles(void **state)
+{
+	struct devices tx = selected((struct device_choice){ .directions = VMLAT_TX });
+	struct devices rx = selected((struct device_choice){ .directions = VMLAT_RX });
+
+	(void)state;
+	assert_int_equal(roles(&tx, "vnet0"), TAP_END | VMLAT_ROLE_TX_START);
+	assert_int_equal(roles(&tx, "eth0"), VMLAT_ROLE_TX_END);
+	assert_int_equal(roles(&rx, "vnet0"), VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END);
+	assert_int_equal(roles(&rx, "eth0"), VMLAT_ROLE_RX_START);
+	devices__free(&tx);
+	devices__free(&rx);
+}
+
+static void named_taps_start_alone_but_any_tap_may_be_the_end(void **state)
+{
+	struct devices devices = selected(
+		(struct device_choice){ .taps = LIST("vnet0", "tap9"), .directions = VMLAT_BOTH });
+
+	(void)state;
+	assert_int_equal(roles(&devices, "vnet0"), TAP_BOTH | TAP_END);
+	assert_int_equal(roles(&devices, "tap9"), TAP_BOTH | TAP_END);
+	assert_int_equal(roles(&devices, "vnet1"), TAP_END);
+	assert_int_equal(roles(&devices, "vnet2"), TAP_END);
+	assert_int_equal(roles(&devices, "eth0"), NIC_BOTH);
+	devices__free(&devices);
+}
+
+static void named_ends_are_the_only_ones(void **state)
+{
+	struct devices devices = selected((struct device_choice){
+		.taps = LIST("vnet0"), .nics = LIST("eth2"), .directions = VMLAT_BOTH });
+
+	(void)state;
+	assert_int_equal(roles(&devices, "vnet0"), TAP_BOTH | TAP_END);
+	assert_int_equal(roles(&devices, "vnet1"), 0);
+	assert_int_equal(roles(&devices, "eth2"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth0"), 0);
+	devices__free(&devices);
+}
+
+static void a_vm_stands_for_all_its_taps(void **state)
+{
+	struct devices devices = selected((struct device_choice){
+		.vms = LIST("web1"), .nics = LIST("eth0"), .directions = VMLAT_RX });
+
+	(void)state;
+	assert_int_equal(roles(&devices, "vnet0"), VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END);
+	assert_int_equal(roles(&devices, "vnet1"), VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END);
+	assert_int_equal(roles(&devices, "vnet2"), 0);
+	devices__free(&devices);
+}
+
+static void taps_and_vms_add_up(void **state)
+{
+	struct devices devices = selected((struct device_choice){ .taps = LIST("tap9"),
+								  .vms = LIST("db"),
+								  .nics = LIST("eth0"),
+								  .directions = VMLAT_RX });
+
+	(void)state;
+	assert_int_not_equal(roles(&devices, "tap9"), 0);
+	assert_int_not_equal(roles(&devices, "vnet2"), 0);
+	assert_int_equal(roles(&devices, "vnet0"), 0);
+	devices__free(&devices);
+}
+
+static void any_device_but_a_tap_can_be_named_as_nic(void **state)
+{
+	struct devices devices = selected(
+		(struct device_choice){ .nics = LIST("br0", "eth2"), .directions = VMLAT_BOTH });
+
+	(void)state;
+	assert_int_equal(roles(&devices, "br0"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth2"), NIC_BOTH);
+	devices__free(&devices);
+}
+
+static int select_apart(void *choice)
+{
+	struct devices devices = host_devices();
+	int code = devices__select(&devices, choice);
+
+	devices__free(&devices);
+	return code;
+}
+
+static void assert_wrong(struct device_choice choice, const char *words)
+{
+	struct run run;
+
+	choice.directions = VMLAT_BOTH;
+	run_apart(&run, select_apart, &choice);
+	assert_string_equal(run.err, words);
+	assert_int_equal(run.code, EXIT_USAGE);
+}
+
+static void a_wrong_tap_is_told_the_taps_there_are(void **state)
+{
+	(void)state;
+	assert_wrong((struct device_choice){ .taps = LIST("vnet0", "vnet7") },
+		     "vmlat: error: --vm-interface: there is no vnet7; taps here: vnet0 (web1), "
+		     "vnet1 (web1), vnet2 (db), tap9\n");
+	assert_wrong((struct device_choice){ .taps = LIST("eth0") },
+		     "vmlat: error: --vm-interface: eth0 is no tap; taps here: vnet0 (web1), vnet1 "
+		     "(web1), vnet2 (db), tap9\n");
+}
+
+static void a_wrong_vm_is_told_the_taps_and_their_vms(void **state)
+{
+	(void)state;
+	assert_wrong((struct device_choice){ .vms = LIST("web2") },
+		     "vmlat: error: --vm: no running VM web2 has a tap here; taps: vnet0 (web1), "
+		     "vnet1 (web1), vnet2 (db), tap9\n");
+}
+
+static void a_wrong_nic_is_told_the_nics_there_are(void **state)
+{
+	(void)state;
+	assert_wrong((struct device_choice){ .nics = LIST("eth7") },
+		     "vmlat: error: --phy-interface: there is no eth7; NICs here: eth0, eth1, "
+		     "eth2\n");
+	assert_wrong((struct device_choice){ .nics = LIST("vnet0") },
+		     "vmlat: error: --phy-interface: vnet0 is a tap, not a NIC; NICs here: eth0, "
+		     "eth1, eth2 (a tap goes with --vm-interface)\n");
+}
+
+static int select_among_many(void *choice)
+{
+	struct devices devices = { .all = calloc(VMLAT_INTERFACES, sizeof(struct device)),
+				   .count = VMLAT_INTERFACES };
+	int code;
+
+	for (size_t i = 0; i < devices.count; i++) {
+		(void)snprintf(devices.all[i].name, IF_NAMESIZE, "vnet%hu", (unsigned short)i);
+		devices.all[i].tap = true;
+	}
+	code = devices__select(&devices, choice);
+	devices__free(&devices);
+	return code;
+}
+
+static void a_long_list_of_devices_is_cut(void **state)
+{
+	struct device_choice choice = { .taps = LIST("x"), .directions = VMLAT_BOTH };
+	struct run run;
+
+	(void)state;
+	run_apart(&run, select_among_many, &choice);
+	assert_int_equal(run.code, EXIT_USAGE);
+	assert_non_null(strstr(run.err, "taps here: vnet0, vnet1, vnet2, "));
+	assert_in_range(strlen(run.err), 1000, 1100);
+}
+
+static void on_a_host_without_devices_there_is_none(void **state)
+{
+	struct devices devices = { 0 };
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+
+	(void)state;
+	assert_int_equal(devices__select(&devices, &choice), 0);
+	assert_null(devices__by_id(&devices, &(struct vmlat_device){ HOST_NETNS, 1 }));
+}
+
+static void a_device_is_known_by_number_and_namespace(void **state)
+{
+	struct devices devices = host_devices();
+	struct vmlat_device ours = { HOST_NETNS, 2 }, other = { OTHER_NETNS, 2 };
+	char buffer[64];
+
+	(void)state;
+	assert_ptr_equal(devices__by_id(&devices, &ours), host_device(&devices, "eth0"));
+	assert_null(devices__by_id(&devices, &other));
+	assert_string_equal(devices__name(&devices, &ours, buffer, sizeof(buffer)), "eth0");
+	assert_string_equal(devices__name(&devices, &other, buffer, sizeof(buffer)),
+			    "ifindex 2 of namespace 4026532000");
+	devices__free(&devices);
+}
+
+static void the_devices_of_this_host_have_names_and_numbers(void **state)
+{
+	struct devices devices;
+
+	(void)state;
+	assert_int_equal(devices__find(&devices), 0);
+	for (size_t i = 0; i < devices.count; i++) {
+		const struct device *device = &devices.all[i];
+
+		assert_int_equal(if_nametoindex(device->name), device->id.ifindex);
+		assert_int_not_equal(device->id.netns, 0);
+		assert_int_equal(device->roles, 0);
+	}
+	assert_true(devices.count > 0);
+	assert_false(host_device(&devices, "lo")->tap || host_device(&devices, "lo")->nic);
+	devices__free(&devices);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(by_default_it_is_every_tap_and_the_nics_that_lead_to_a_switch),
+		cmocka_unit_test(when_no_nic_leads_to_a_switch_it_is_every_nic),
+		cmocka_unit_test(a_direction_gives_half_of_the_roles),
+		cmocka_unit_test(named_taps_start_alone_but_any_tap_may_be_the_end),
+		cmocka_unit_test(named_ends_are_the_only_ones),
+		cmocka_unit_test(a_vm_stands_for_all_its_taps),
+		cmocka_unit_test(taps_and_vms_add_up),
+		cmocka_unit_test(any_device_but_a_tap_can_be_named_as_nic),
+		cmocka_unit_test(a_wrong_tap_is_told_the_taps_there_are),
+		cmocka_unit_test(a_wrong_vm_is_told_the_taps_and_their_vms),
+		cmocka_unit_test(a_wrong_nic_is_told_the_nics_there_are),
+		cmocka_unit_test(a_long_list_of_devices_is_cut),
+		cmocka_unit_test(on_a_host_without_devices_there_is_none),
+		cmocka_unit_test(a_device_is_known_by_number_and_namespace),
+		cmocka_unit_test(the_devices_of_this_host_have_names_and_numbers),
+	};
+
+	return cmocka_run_group_tests_name("devices", tests, NULL, NULL);
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The tables, and what a hook gets on kernels made by hand. */
+#include "host.h"
+
+#include "hook.h"
+
+static void every_stage_has_a_name(void **state)
+{
+	(void)state;
+	for (int stage = 0; stage < VMLAT_STAGE_COUNT; stage++) {
+		assert_non_null(stage_name(stage));
+		assert_true(strlen(stage_name(stage)) > 0);
+		assert_in_range(stage_number(stage) + 1, 0, 7);
+	}
+	assert_null(stage_name(VMLAT_STAGE_NONE));
+}
+
+static void stages_are_numbered_as_documented(void **state)
+{
+	static const struct {
+		enum vmlat_stage stage;
+		int number;
+		const char *name;
+	} expected[] = {
+		{ VMLAT_STAGE_TAP_IN, 0, "tap" },    { VMLAT_STAGE_NIC, 0, "nic" },
+		{ VMLAT_STAGE_OVS_IN, 1, "ovs_in" }, { VMLAT_STAGE_DATAPATH, 2, "datapath" },
+		{ VMLAT_STAGE_UPCALL, 3, "upcall" }, { VMLAT_STAGE_REINJECT, 4, "reinject" },
+		{ VMLAT_STAGE_VPORT, 5, "vport" },   { VMLAT_STAGE_XMIT, 6, "xmit" },
+		{ VMLAT_STAGE_TAP_OUT, 6, "tap" },   { VMLAT_STAGE_DRIVER, -1, "driver" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		assert_int_equal(stage_number(expected[i].stage), expected[i].number);
+		assert_string_equal(stage_name(expected[i].stage), expected[i].name);
+	}
+}
+
+static void every_stage_has_a_hook(void **state)
+{
+	(void)state;
+	for (int stage = 0; stage < VMLAT_STAGE_COUNT; stage++) {
+		int found = 0;
+
+		for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+			found += (int)hooks[id].stage == stage;
+		assert_true(found > 0);
+	}
+}
+
+static void every_hook_has_a_name_a_direction_and_a_module_that_is_known(void **state)
+{
+	(void)state;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		const struct hook *hook = &hooks[id];
+
+		assert_non_null(hook->name);
+		assert_true(hook->directions && !(hook->directions & ~VMLAT_BOTH));
+		assert_true(!strcmp(hook->module, "") || !strcmp(hook->module, "tun") ||
+			    !strcmp(hook->module, "openvswitch"));
+		assert_true(hook->kind != VMLAT_TRACEPOINT || !hook->module[0]);
+	}
+}
+
+static void a_return_belongs_to_a_function_of_the_same_name(void **state)
+{
+	(void)state;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		int entries = 0;
+
+		for (int other = 0; other < VMLAT_HOOK_COUNT; other++)
+			if (!strcmp(hooks[other].name, hooks[id].name))
+				entries += hooks[other].kind == VMLAT_FUNCTION;
+		assert_int_equal(entries, hooks[id].kind != VMLAT_TRACEPOINT);
+	}
+}
+
+/* --- on a kernel --- */
+
+static void add_function(struct btf *btf, const char *name)
+{
+	int prototype = btf__add_func_proto(btf, 0);
+
+	assert_true(prototype > 0);
+	assert_true(btf__add_func(btf, name, BTF_FUNC_STATIC, prototype) > 0);
+}
+
+/* typedef void (*btf_trace_NAME)(void *); */
+static void add_tracepoint(struct btf *btf, const char *name)
+{
+	int prototype = btf__add_func_proto(btf, 0);
+	char symbol[64];
+
+	assert_true(prototype > 0);
+	assert_int_equal(btf__add_func_param(btf, "__data", 0), 0);
+	(void)snprintf(symbol, sizeof(symbol), "btf_trace_%s", name);
+	assert_true(btf__add_typedef(btf, symbol, btf__add_ptr(btf, prototype)) > 0);
+}
+
+/* The module openvswitch has BTF, tun has none, and netif_receive_skb is its only tracepoint. */
+static struct kernel some_kernel(void)
+{
+	struct kernel kernel = { .kprobes = true, .get_func_arg = true };
+
+	kernel.symbols = host_symbols("ffffffff81000100 T __dev_queue_xmit\n"
+				      "ffffffffc0300000 t tun_get_user\t[tun]\n"
+				      "ffffffffc0300100 t tun_sendmsg.isra.0\t[tun]\n"
+				      "ffffffffc0200000 t netdev_frame_hook\t[openvswitch]\n"
+				      "ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n");
+	kernel.btf = host_btf();
+	kernel.openvswitch = host_btf();
+	add_tracepoint(kernel.btf, "netif_receive_skb");
+	add_function(kernel.btf, "__dev_queue_xmit");
+	add_function(kernel.openvswitch, "netdev_frame_hook");
+	add_function(kernel.openvswitch, "ovs_dp_upcall");
+	return kernel;
+}
+
+static void assert_choice(const struct kernel *kernel, enum vmlat_hook id, enum attach_mode mode,
+			  const char *attach, const char *program_or_why)
+{
+	struct hook_choice choice = hook__choose(kernel, id, mode);
+
+	if (!attach) {
+		assert_null(choice.attach);
+		assert_non_null(choice.missing);
+		assert_string_equal(choice.missing, program_or_why);
+		return;
+	}
+	assert_null(choice.missing);
+	assert_string_equal(choice.attach, attach);
+	assert_string_equal(choice.program, program_or_why);
+}
+
+static void a_tracepoint_is_attached_to_when_the_kernel_has_it(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	for (int mode = ATTACH_AUTO; mode <= ATTACH_KPROBE; mode++) {
+		assert_choice(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, mode, "tracepoint",
+			      "netif_receive_skb__tp");
+		assert_choice(&kernel, VMLAT_HOOK_KFREE_SKB, mode, NULL,
+			      "this kernel has no such tracepoint");
+	}
+	kernel__close(&kernel);
+}
+
+static void a_function_with_btf_gets_fentry(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_AUTO, "fentry",
+		      "__dev_queue_xmit__fentry");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_FENTRY, "fentry",
+		      "ovs_dp_upcall__fentry");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL_RETURN, ATTACH_AUTO, "fexit",
+		      "ovs_dp_upcall__fexit");
+	kernel__close(&kernel);
+}
+
+static void a_function_without_btf_gets_a_kprobe(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_AUTO, "kprobe",
+		      "tun_get_user__kprobe");
+	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER_RETURN, ATTACH_AUTO, "kretprobe",
+		      "tun_get_user__kretprobe");
+	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_FENTRY, NULL,
+		      "it has no BTF, which fentry needs");
+	kernel__close(&kernel);
+}
+
+static void kprobe_is_taken_when_asked_for(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_KPROBE, "kprobe",
+		      "__dev_queue_xmit__kprobe");
+	kernel.kprobes = false;
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_KPROBE, NULL,
+		      "this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)");
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_AUTO, "fentry",
+		      "__dev_queue_xmit__fentry");
+	kernel__close(&kernel);
+}
+
+/* Its argument is a pointer to a pointer: fentry reads it by a helper of 5.17 alone. */
+static void netdev_frame_hook_needs_a_helper_for_fentry(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_choice(&kernel, VMLAT_HOOK_NETDEV_FRAME_HOOK, ATTACH_AUTO, "fentry",
+		      "netdev_frame_hook__fentry");
+	kernel.get_func_arg = false;
+	assert_choice(&kernel, VMLAT_HOOK_NETDEV_FRAME_HOOK, ATTACH_AUTO, "kprobe",
+		      "netdev_frame_hook__kprobe");
+	kernel__close(&kernel);
+}
+
+static void a_function_that_is_not_there_says_why(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_choice(&kernel, VMLAT_HOOK_TUN_SENDMSG, ATTACH_AUTO, NULL,
+		      "this kernel has no function of exactly this name");
+	symbols__free(kernel.symbols);
+	kernel.symbols = host_symbols("ffffffff81000100 T __dev_queue_xmit\n");
+	assert_choice(&kernel, VMLAT_HOOK_TUN_SENDMSG, ATTACH_AUTO, NULL,
+		      "its module is not loaded");
+	kernel__close(&kernel);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_stage_has_a_name),
+		cmocka_unit_test(stages_are_numbered_as_documented),
+		cmocka_unit_test(every_stage_has_a_hook),
+		cmocka_unit_test(every_hook_has_a_name_a_direction_and_a_module_that_is_known),
+		cmocka_unit_test(a_return_belongs_to_a_function_of_the_same_name),
+		cmocka_unit_test(a_tracepoint_is_attached_to_when_the_kernel_has_it),
+		cmocka_unit_test(a_function_with_btf_gets_fentry),
+		cmocka_unit_test(a_function_without_btf_gets_a_kprobe),
+		cmocka_unit_test(kprobe_is_taken_when_asked_for),
+		cmocka_unit_test(netdev_frame_hook_needs_a_helper_for_fentry),
+		cmocka_unit_test(a_function_that_is_not_there_says_why),
+	};
+
+	return cmocka_run_group_tests_name("hook", tests, NULL, NULL);
+}
