@@ -218,6 +218,13 @@ static __always_inline void report_flight(struct cpu_state *cpu, struct vmlat_fl
 		cpu->count.reported++;
 }
 
+/* The flight keeps its slot when this CPU goes on to other packets. */
+static __always_inline void give_slot_away(struct cpu_state *cpu, const struct vmlat_flight *flight)
+{
+	if (cpu->ready && cpu->slot == flight->slot)
+		cpu->ready = 0;
+}
+
 static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
 	__u32 slot = flight->slot;
@@ -230,8 +237,11 @@ static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_fli
 /* Count, report and forget a flight that the caller has won. */
 static __noinline int finish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
+	struct flight_ref ref = ref_of(flight);
 	__u32 outcome = flight->outcome;
 
+	if (flight->shared)
+		bpf_map_delete_elem(&shared_flights, &ref);
 	if (outcome < VMLAT_OUTCOME_COUNT)
 		cpu->count.outcomes[outcome]++;
 	if (outcome == VMLAT_DROPPED)
@@ -258,10 +268,10 @@ static __always_inline bool take_flight(struct cpu_state *cpu, struct vmlat_flig
 }
 
 /*
- * One skb of a flight with copies is done. The last ends the flight: completed, at the time of
- * the first copy that was, if any of them is.
+ * One skb of a flight with copies is done. The last ends the flight, or the timeout does
+ * (expired): completed, at the time of the first copy that was, if any of them is.
  */
-static __noinline int end_shared(struct cpu_state *cpu, struct vmlat_flight *flight)
+static __noinline int end_shared(struct cpu_state *cpu, struct vmlat_flight *flight, bool expired)
 {
 	struct flight_ref ref = ref_of(flight);
 	bool completed = flight->outcome == VMLAT_COMPLETED;
@@ -273,9 +283,9 @@ static __noinline int end_shared(struct cpu_state *cpu, struct vmlat_flight *fli
 
 		if (i >= flight->exits)
 			break;
-		if (!exit->closed)
+		if (!exit->closed && !expired)
 			return 0;
-		if (exit->outcome == VMLAT_COMPLETED && !completed) {
+		if (exit->closed && exit->outcome == VMLAT_COMPLETED && !completed) {
 			flight->outcome = VMLAT_COMPLETED;
 			flight->last_ns = exit->ns;
 			completed = true;
@@ -300,10 +310,9 @@ static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *fli
 		flight->last_ns = ns;
 	if (!flight->shared)
 		return finish_flight(cpu, flight);
-	if (cpu->ready && cpu->slot == flight->slot)
-		cpu->ready = 0; /* the copies keep it */
+	give_slot_away(cpu, flight);
 	flight->place = VMLAT_COPIES;
-	return end_shared(cpu, flight);
+	return end_shared(cpu, flight, false);
 }
 
 /*
@@ -317,7 +326,7 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 	if (flight->place != VMLAT_ON_CPU)
 		return 0;
 	flight->place = VMLAT_PUBLISHED;
-	cpu->ready = 0;
+	give_slot_away(cpu, flight);
 	if (insert_carrier(flight->carrier, flight))
 		return 0;
 	stale = published_flight(flight->carrier);
@@ -329,6 +338,13 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 		return 0;
 	flight->outcome = VMLAT_EVICTED;
 	return finish_flight(cpu, flight);
+}
+
+/* To where the trace does not end; the packet may come back, on any CPU. */
+static __always_inline void flight_leaves(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	flight->left = 1;
+	publish_flight(cpu, flight);
 }
 
 /* --- its start --- */
@@ -382,6 +398,7 @@ static __always_inline void adopt_flight(struct cpu_state *cpu, struct vmlat_fli
 		bpf_map_push_elem(&free_slots, &own, 0);
 	cpu->slot = flight->slot;
 	cpu->ready = 1;
+	flight->cpu = bpf_get_smp_processor_id();
 	flight->place = VMLAT_ON_CPU;
 }
 

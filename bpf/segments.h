@@ -85,8 +85,7 @@ static __noinline bool flight_is_cut(struct cpu_state *cpu, struct vmlat_flight 
 	    !read_ethernet(skb, cpu->packet, &cpu->flow, &c, &l3) || !c.l4_size ||
 	    c.length <= c.at + c.l4_size || !take_flight(cpu, flight))
 		return false;
-	if (cpu->ready && cpu->slot == flight->slot)
-		cpu->ready = 0;
+	give_slot_away(cpu, flight);
 	payload = c.length - c.at - c.l4_size;
 	flight->segments = (payload + bytes - 1) / bytes;
 	flight->place = VMLAT_CUT;

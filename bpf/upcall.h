@@ -104,8 +104,7 @@ static __always_inline void flight_goes_up(void *ctx, struct cpu_state *cpu,
 		return; /* the skb's end will be all that is known */
 	if (!take_flight(cpu, flight))
 		return;
-	if (cpu->ready && cpu->slot == flight->slot)
-		cpu->ready = 0;
+	give_slot_away(cpu, flight);
 	cpu->content.in_port = in_port;
 	slot->content = cpu->content;
 	flight->place = VMLAT_UPCALLED;

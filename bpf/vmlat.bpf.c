@@ -15,7 +15,10 @@
 #include "tap.h"
 #include "segments.h"
 #include "upcall.h"
-#include "way.h"
+#include "receive.h"
+#include "switch.h"
+#include "device.h"
+#include "free.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -171,19 +174,16 @@ int expire(struct vmlat_expire *args)
 
 	if (!cpu || !flight || flight->candidate || outcome >= VMLAT_OUTCOME_COUNT)
 		return 0;
-	if (flight->place == VMLAT_UPCALLED) {
-		if (!take_upcalled(flight))
+	if (outcome == VMLAT_EXPIRED && flight->left)
+		outcome = VMLAT_DIVERTED;
+	if (flight->place == VMLAT_UPCALLED || flight->place == VMLAT_CUT) {
+		if (flight->place == VMLAT_CUT ? !take_cut(flight) : !take_upcalled(flight))
 			return 0;
-	} else if (flight->place == VMLAT_COPIES) {
-		if (bpf_map_delete_elem(&shared_flights, &ref))
-			return 0;
-	} else if (flight->place == VMLAT_CUT) {
-		if (!take_cut(flight))
-			return 0;
-	} else if (flight->place == VMLAT_DRIVING || !take_flight(cpu, flight)) {
-		return 0;
+		flight->outcome = outcome;
+		flight->last_ns = bpf_ktime_get_ns();
+		return finish_flight(cpu, flight);
 	}
-	flight->outcome = outcome == VMLAT_EXPIRED && flight->left ? VMLAT_DIVERTED : outcome;
-	flight->last_ns = bpf_ktime_get_ns();
-	return finish_flight(cpu, flight);
+	if (flight->place != VMLAT_COPIES)
+		end_flight(cpu, flight, outcome, bpf_ktime_get_ns());
+	return end_shared(cpu, flight, true);
 }

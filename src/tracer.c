@@ -322,7 +322,7 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 					  .outcome = outcome };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
 
-	if (flight->place == VMLAT_ON_CPU) {
+	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
 		run.flags = BPF_F_TEST_RUN_ON_CPU;
 		run.cpu = flight->cpu;
 	}
