@@ -124,10 +124,12 @@ static __always_inline void skb_done(struct cpu_state *cpu, struct vmlat_flight 
 	exit = open_exit(flight, skb);
 	if (exit)
 		close_exit(exit, outcome, ns ? ns : exit->ns);
-	if (flight->carrier == skb)
+	if (flight->carrier == skb) {
 		end_flight(cpu, flight, outcome, ns);
-	else
+	} else {
+		remove_carrier(skb);
 		end_shared(cpu, flight, false);
+	}
 }
 
 /* The device took this skb, which may be where its flight ends. */

@@ -242,6 +242,14 @@ int devices__select(struct devices *devices, const struct device_choice *choice)
 	return 0;
 }
 
+bool devices__chosen(const struct device *device)
+{
+	__u32 ends = device->tap ? VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END
+				 : VMLAT_ROLE_RX_START | VMLAT_ROLE_TX_END;
+
+	return device->roles & ends;
+}
+
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id)
 {
 	for (size_t i = 0; i < devices->count; i++)

@@ -41,6 +41,9 @@ void devices__free(struct devices *devices);
 /* Sets the roles. Says what is wrong with a name, and what there is; 0 or an exit code. */
 int devices__select(struct devices *devices, const struct device_choice *choice);
 
+/* True for the user's choice; the other taps may still be where a packet of it ends. */
+bool devices__chosen(const struct device *device);
+
 /* The device with this identity, or NULL: it is new, or of another namespace. */
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id);
 

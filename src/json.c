@@ -273,7 +273,7 @@ static struct json_object *selected_list(const struct devices *devices, bool tap
 	struct json_object *list = json_object_new_array();
 
 	for (size_t i = 0; i < devices->count; i++)
-		if (devices->all[i].roles && devices->all[i].tap == taps)
+		if (devices__chosen(&devices->all[i]) && devices->all[i].tap == taps)
 			json_object_array_add(list, json_object_new_string(devices->all[i].name));
 	return list;
 }
@@ -362,7 +362,7 @@ static struct json_object *traffic_list(const struct report_context *context)
 			struct vmlat_traffic traffic;
 			struct json_object *entry;
 
-			if (!device->tap || !device->roles ||
+			if (!device->tap || !devices__chosen(device) ||
 			    !(context->options->devices.directions & direction) ||
 			    tracer__traffic(context->tracer, i, direction, &traffic))
 				continue;

@@ -275,7 +275,7 @@ static void print_traffic(const struct report_context *context)
 			const struct device *device = &context->devices->all[i];
 			struct vmlat_traffic traffic;
 
-			if (!device->tap || !device->roles ||
+			if (!device->tap || !devices__chosen(device) ||
 			    tracer__traffic(context->tracer, i, direction, &traffic) ||
 			    !traffic.packets)
 				continue;

@@ -163,7 +163,7 @@ static void say_ready(const struct trace *trace)
 		char *list = device->tap ? taps : nics;
 		size_t length = strlen(list);
 
-		if (device->roles)
+		if (devices__chosen(device))
 			snprintf(list + length, 256 - length, "%s%s", length ? ", " : "",
 				 device->name);
 	}
