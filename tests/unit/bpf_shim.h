@@ -11,11 +11,12 @@
 
 #include "config.h"
 
-/* bpf_helpers.h */
+/* bpf_helpers.h; NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): its names */
 #define SEC(name)
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 #define barrier_var(var)    asm volatile("" : "+r"(var))
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* bpf_core_read.h: a kernel before 6.2 has vlan_present, a later one has not */
 static bool kernel_has_vlan_present;
@@ -25,6 +26,9 @@ static bool kernel_has_vlan_present;
 
 /* vmlinux.h */
 struct sk_buff {
+	const void *data;
+	__u32 len;
+	__u32 data_len;
 	__u8 vlan_present : 1;
 	__be16 vlan_proto;
 	__u16 vlan_tci;
@@ -45,6 +49,7 @@ struct net_device {
 
 /* the test's */
 static void *bpf_map_lookup_elem(const void *map, const void *key);
+static long bpf_probe_read_kernel(void *to, size_t size, const void *from);
 
 /* the state of one CPU is used here, the counter of published flights is not */
 #pragma GCC diagnostic push

@@ -17,7 +17,7 @@ static inline struct symbols *host_symbols(const char *kallsyms)
 	FILE *file = file_of(kallsyms, path);
 	struct symbols *symbols = symbols__load(path);
 
-	(void)fclose(file);
+	fclose(file);
 	return symbols;
 }
 

@@ -192,7 +192,7 @@ static int select_among_many(void *choice)
 	int code;
 
 	for (size_t i = 0; i < devices.count; i++) {
-		(void)snprintf(devices.all[i].name, IF_NAMESIZE, "vnet%hu", (unsigned short)i);
+		snprintf(devices.all[i].name, IF_NAMESIZE, "vnet%hu", (unsigned short)i);
 		devices.all[i].tap = true;
 	}
 	code = devices__select(&devices, choice);

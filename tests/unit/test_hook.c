@@ -93,7 +93,7 @@ static void add_tracepoint(struct btf *btf, const char *name)
 
 	assert_true(prototype > 0);
 	assert_int_equal(btf__add_func_param(btf, "__data", 0), 0);
-	(void)snprintf(symbol, sizeof(symbol), "btf_trace_%s", name);
+	snprintf(symbol, sizeof(symbol), "btf_trace_%s", name);
 	assert_true(btf__add_typedef(btf, symbol, btf__add_ptr(btf, prototype)) > 0);
 }
 

@@ -243,8 +243,8 @@ static void a_wrong_value_names_its_option_and_what_is_wrong(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		char words[512];
 
-		(void)snprintf(words, sizeof(words), "vmlat: error: %s; see vmlat --help\n",
-			       cases[i].words);
+		snprintf(words, sizeof(words), "vmlat: error: %s; see vmlat --help\n",
+			 cases[i].words);
 		assert_wrong(LINE(cases[i].option), words);
 	}
 }

@@ -93,7 +93,7 @@ static void put_extension(struct packet *packet, __u8 next, size_t size)
 static void put_fragment_header(struct packet *packet, __u8 next, __u16 offset_and_more)
 {
 	put8(packet, next);
-	put8(packet, 0);
+	put8(packet, 0xff); /* reserved, no length */
 	put16(packet, offset_and_more);
 	put32(packet, 77);
 }
@@ -625,6 +625,126 @@ static void since_6_2_a_tag_is_there_when_its_protocol_is(void **state)
 	assert_false(skb_vlan(&skb, &tci));
 }
 
+/* --- whole frames --- */
+
+/* What cannot be read is NULL. */
+static long bpf_probe_read_kernel(void *to, size_t size, const void *from)
+{
+	if (!from)
+		return -14; /* -EFAULT */
+	memcpy(to, from, size);
+	return 0;
+}
+
+/* A frame whose data begins at the Ethernet header, all of it linear. */
+static struct sk_buff frame_of(struct packet *frame, struct packet packet)
+{
+	*frame = (struct packet){ 0 };
+	put_zeros(frame, 12);
+	put16(frame, packet.ethertype);
+	put(frame, packet.size, packet.bytes);
+	kernel_has_vlan_present = false;
+	return (struct sk_buff){ .data = frame->bytes, .len = frame->size };
+}
+
+struct read {
+	struct vmlat_flow flow;
+	struct cursor c;
+	__u32 l3;
+	__u8 bytes[PACKET_BYTES + 16];
+};
+
+static bool read_frame(const struct sk_buff *skb, struct read *read)
+{
+	memset(read, 0xa5, sizeof(*read)); /* nothing of it may stay */
+	return read_ethernet(skb, read->bytes, &read->flow, &read->c, &read->l3);
+}
+
+static void a_frame_has_its_flow_and_where_its_headers_are(void **state)
+{
+	for (int tags = 0; tags <= 2; tags++) {
+		struct packet frame;
+		struct sk_buff skb = frame_of(&frame, tagged(ipv4_tcp(), ETHERTYPE_VLAN, tags));
+		struct read read;
+
+		(void)state;
+		assert_true(read_frame(&skb, &read));
+		assert_int_equal(read.l3, ETHERNET + 4 * tags);
+		assert_int_equal(read.c.at, read.l3 + 20);
+		assert_int_equal(read.c.l4_size, 20);
+		assert_int_equal(read.c.length, frame.size);
+		assert_int_equal(read.flow.family, 4);
+		assert_int_equal(read.flow.src_port, 8080);
+		assert_int_equal(read.flow.vlans, tags);
+	}
+}
+
+static void the_l4_header_has_its_own_size(void **state)
+{
+	struct packet packet = { .ethertype = ETHERTYPE_IPV4 }, frame;
+	struct sk_buff skb = frame_of(&frame, ipv6_udp());
+	struct read read;
+
+	(void)state;
+	assert_true(read_frame(&skb, &read));
+	assert_int_equal(read.c.l4_size, 8);
+	put_ipv4(&packet, PROTOCOL_TCP, 0, 0, TCP_SIZE);
+	put_tcp(&packet, 8080, 443, 7);
+	skb = frame_of(&frame, packet);
+	assert_true(read_frame(&skb, &read));
+	assert_int_equal(read.c.l4_size, 28);
+	packet = (struct packet){ .ethertype = ETHERTYPE_IPV4 };
+	put_ipv4(&packet, PROTOCOL_ICMP, 0, 0, 8);
+	put_zeros(&packet, 8);
+	skb = frame_of(&frame, packet);
+	assert_true(read_frame(&skb, &read));
+	assert_int_equal(read.c.l4_size, 0);
+}
+
+static void a_frames_tag_in_the_skb_is_the_outer_one(void **state)
+{
+	struct packet frame;
+	struct sk_buff skb = frame_of(&frame, tagged(ipv4_udp(), ETHERTYPE_VLAN, 1));
+	struct read read;
+
+	(void)state;
+	skb.vlan_proto = htons(ETHERTYPE_SVLAN);
+	skb.vlan_tci = 300;
+	assert_true(read_frame(&skb, &read));
+	assert_int_equal(read.flow.vlans, 2);
+	assert_int_equal(read.flow.vlan_tci[0], 300);
+	assert_int_equal(read.flow.vlan_tci[1], 200);
+	assert_int_equal(read.l3, ETHERNET + 4);
+}
+
+static void a_frame_whose_packet_is_wrong_is_not_ip(void **state)
+{
+	struct packet frame;
+	struct sk_buff skb = frame_of(&frame, with_byte(ipv4_udp(), 0, 0x41));
+	struct read read;
+
+	(void)state;
+	assert_true(read_frame(&skb, &read));
+	assert_int_equal(read.flow.family, 0);
+	assert_int_equal(read.l3, ETHERNET);
+}
+
+static void a_frame_that_cannot_be_read_has_nothing(void **state)
+{
+	struct packet frame;
+	struct sk_buff skb = frame_of(&frame, tagged(ipv4_udp(), ETHERTYPE_VLAN, 2));
+	struct read read;
+
+	(void)state;
+	skb.data_len = frame.size - 14; /* the tags are not linear */
+	assert_false(read_frame(&skb, &read));
+	skb.data_len = frame.size - 13; /* nor is the Ethernet header */
+	assert_false(read_frame(&skb, &read));
+	skb.data_len = 0;
+	skb.data = NULL;
+	assert_false(read_frame(&skb, &read));
+}
+
 /* --- filters --- */
 
 static const struct vmlat_filter everything = { .src_port = { 0, 65535 },
@@ -905,6 +1025,11 @@ int main(void)
 		cmocka_unit_test(random_packets_do_no_harm),
 		cmocka_unit_test(before_6_2_a_tag_is_there_when_vlan_present_says_so),
 		cmocka_unit_test(since_6_2_a_tag_is_there_when_its_protocol_is),
+		cmocka_unit_test(a_frame_has_its_flow_and_where_its_headers_are),
+		cmocka_unit_test(the_l4_header_has_its_own_size),
+		cmocka_unit_test(a_frames_tag_in_the_skb_is_the_outer_one),
+		cmocka_unit_test(a_frame_whose_packet_is_wrong_is_not_ip),
+		cmocka_unit_test(a_frame_that_cannot_be_read_has_nothing),
 		cmocka_unit_test(without_filters_everything_passes),
 		cmocka_unit_test(any_filter_turns_away_what_is_not_ip),
 		cmocka_unit_test(a_protocol_filter_passes_its_own),

@@ -61,6 +61,8 @@ static void without_an_exit_the_other_end_is_unknown(void **state)
 	report = described(sample);
 	assert_null(report.tap);
 	assert_string_equal(report.phy, "eth0");
+	add_exit(&sample->flight, 3, 1500, VMLAT_DROPPED); /* it ended at no tap */
+	assert_null(described(sample).tap);
 }
 
 static void of_several_exits_one_that_completed_counts(void **state)

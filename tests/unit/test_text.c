@@ -15,7 +15,7 @@ static void assert_line(struct sample *sample, const char *begin, const char *ex
 
 	for (const char *at = text_of(sample); *at; at += strcspn(at, "\n") + 1)
 		if (!strncmp(at, begin, strlen(begin))) {
-			(void)snprintf(line, sizeof(line), "%.*s", (int)strcspn(at, "\n"), at);
+			snprintf(line, sizeof(line), "%.*s", (int)strcspn(at, "\n"), at);
 			break;
 		}
 	assert_string_equal(line, expected);
@@ -25,7 +25,7 @@ static void assert_no_line(struct sample *sample, const char *begin)
 {
 	char text[64];
 
-	(void)snprintf(text, sizeof(text), "\n%s", begin);
+	snprintf(text, sizeof(text), "\n%s", begin);
 	assert_null(strstr(text_of(sample), text));
 }
 
@@ -194,8 +194,8 @@ static void a_packet_that_did_not_complete_says_so_on_its_last_line(void **state
 		char expected[256];
 
 		sample->flight.outcome = cases[i].outcome;
-		(void)snprintf(expected, sizeof(expected),
-			       "\n\n%s after 33.958 us, last seen in driver\n\n", cases[i].words);
+		snprintf(expected, sizeof(expected),
+			 "\n\n%s after 33.958 us, last seen in driver\n\n", cases[i].words);
 		text_of(sample);
 		assert_string_equal(strstr(sample->text, ": 0.812 us") + strlen(": 0.812 us"),
 				    expected);
@@ -332,7 +332,7 @@ static void the_summary_lists_drops_and_traffic(void **state)
 	for (size_t i = 0; i < sample->devices.count; i++)
 		sample->tracer.traffic[i][VMLAT_TX] = (struct vmlat_traffic){ 1 + i, 100 + i };
 	sample->tracer.traffic[5][VMLAT_RX] = (struct vmlat_traffic){ 20, 2000 };
-	host_device(&sample->devices, "vnet0")->roles = VMLAT_ROLE_TAP;
+	host_device(&sample->devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
 	host_device(&sample->devices, "eth0")->roles = VMLAT_ROLE_TX_END;
 	end_written(sample, &text_format, &summary);
 	assert_string_equal(strstr(sample->text, "  Dropped"),
@@ -368,6 +368,6 @@ int main(void)
 		sample_test(the_summary_lists_drops_and_traffic),
 	};
 
-	(void)setenv("TZ", "UTC", 1);
+	setenv("TZ", "UTC", 1);
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }

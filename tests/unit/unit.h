@@ -27,7 +27,7 @@ static inline void read_all(FILE *file, char *text, size_t size)
 {
 	rewind(file);
 	text[fread(text, 1, size - 1, file)] = '\0';
-	(void)fclose(file);
+	fclose(file);
 }
 
 /* For what exits the process, or speaks on stderr. */
@@ -39,7 +39,7 @@ static inline void run_apart(struct run *run, int (*body)(void *argument), void 
 
 	assert_non_null(out);
 	assert_non_null(err);
-	(void)fflush(NULL);
+	fflush(NULL);
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
@@ -61,7 +61,7 @@ static inline FILE *file_of(const char *text, char path[32])
 	assert_non_null(file);
 	assert_int_equal(fputs(text, file) >= 0 && fflush(file) == 0, 1);
 	rewind(file);
-	(void)snprintf(path, 32, "/dev/fd/%d", fileno(file));
+	snprintf(path, 32, "/dev/fd/%d", fileno(file));
 	return file;
 }
 

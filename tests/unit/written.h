@@ -53,7 +53,7 @@ static inline const char *packet_written(struct sample *sample, const struct for
 	open_text(sample, &size);
 	report__describe(&sample->context, &sample->flight, &report);
 	format->packet(&sample->context, &report);
-	(void)fclose(sample->context.out);
+	fclose(sample->context.out);
 	return sample->text;
 }
 
@@ -63,7 +63,7 @@ static inline const char *header_written(struct sample *sample, const struct for
 
 	open_text(sample, &size);
 	format->header(&sample->context, &sample_time);
-	(void)fclose(sample->context.out);
+	fclose(sample->context.out);
 	return sample->text;
 }
 
@@ -74,7 +74,7 @@ static inline const char *end_written(struct sample *sample, const struct format
 
 	open_text(sample, &size);
 	format->end(&sample->context, summary, &sample_time);
-	(void)fclose(sample->context.out);
+	fclose(sample->context.out);
 	return sample->text;
 }
 
