@@ -133,7 +133,8 @@ lint: $(build)/vmlat.skel.h
 	$(Q)clang-format --dry-run --Werror $(c_files)
 	$(call say,LINT,clang-tidy)
 	$(Q)printf '%s\n' $(sources) $(unit_sources) | xargs -P "$$(nproc)" -I{} \
-		clang-tidy --quiet --config-file=.clang-tidy {} -- $(cflags) -Ibpf 2>/dev/null
+		clang-tidy --quiet --config-file=.clang-tidy {} -- $(cflags) -Ibpf \
+		2>$(build)/vmlat.lint || { cat $(build)/vmlat.lint; exit 1; }
 	$(call say,LINT,cppcheck)
 	$(Q)cppcheck $(cppcheck_flags) src tests/unit tests/lab
 	$(call say,LINT,shellcheck)
