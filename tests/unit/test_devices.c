@@ -99,6 +99,31 @@ static void named_ends_are_the_only_ones(void **state)
 	devices__free(&devices);
 }
 
+static void a_tap_that_may_only_be_the_end_is_not_the_users_choice(void **state)
+{
+	struct devices devices =
+		selected((struct device_choice){ .taps = LIST("vnet0"), .directions = VMLAT_TX });
+
+	(void)state;
+	assert_true(devices__chosen(host_device(&devices, "vnet0")));
+	assert_false(devices__chosen(host_device(&devices, "vnet1")));
+	assert_true(devices__chosen(host_device(&devices, "eth0")));
+	assert_false(devices__chosen(host_device(&devices, "eth2")));
+	devices__free(&devices);
+}
+
+static void what_is_chosen_for_rx_is_chosen(void **state)
+{
+	struct devices devices =
+		selected((struct device_choice){ .taps = LIST("vnet0"), .directions = VMLAT_RX });
+
+	(void)state;
+	assert_true(devices__chosen(host_device(&devices, "vnet0")));
+	assert_false(devices__chosen(host_device(&devices, "vnet1")));
+	assert_true(devices__chosen(host_device(&devices, "eth0")));
+	devices__free(&devices);
+}
+
 static void a_vm_stands_for_all_its_taps(void **state)
 {
 	struct devices devices = selected((struct device_choice){
@@ -263,6 +288,8 @@ int main(void)
 		cmocka_unit_test(a_direction_gives_half_of_the_roles),
 		cmocka_unit_test(named_taps_start_alone_but_any_tap_may_be_the_end),
 		cmocka_unit_test(named_ends_are_the_only_ones),
+		cmocka_unit_test(a_tap_that_may_only_be_the_end_is_not_the_users_choice),
+		cmocka_unit_test(what_is_chosen_for_rx_is_chosen),
 		cmocka_unit_test(a_vm_stands_for_all_its_taps),
 		cmocka_unit_test(taps_and_vms_add_up),
 		cmocka_unit_test(any_device_but_a_tap_can_be_named_as_nic),

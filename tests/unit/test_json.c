@@ -423,6 +423,7 @@ static void the_header_has_the_filter_as_it_was_given(void **state)
 	struct json_object *header;
 
 	host_device(&sample->devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
+	host_device(&sample->devices, "vnet1")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
 	host_device(&sample->devices, "eth1")->roles = VMLAT_ROLE_TX_END;
 	filter->src.family = 4;
 	filter->src.addr[0] = htonl(0x0a000000);
@@ -512,6 +513,7 @@ static void the_end_lists_drops_and_traffic(void **state)
 
 	add_drops(&sample->tracer);
 	host_device(&sample->devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
+	host_device(&sample->devices, "vnet1")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
 	host_device(&sample->devices, "eth0")->roles = VMLAT_ROLE_TX_END;
 	sample->tracer.traffic[5][VMLAT_TX] = (struct vmlat_traffic){ 20, 2000 };
 	end = parsed(end_written(sample, &json_format, &summary));

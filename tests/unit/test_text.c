@@ -333,6 +333,7 @@ static void the_summary_lists_drops_and_traffic(void **state)
 		sample->tracer.traffic[i][VMLAT_TX] = (struct vmlat_traffic){ 1 + i, 100 + i };
 	sample->tracer.traffic[5][VMLAT_RX] = (struct vmlat_traffic){ 20, 2000 };
 	host_device(&sample->devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
+	host_device(&sample->devices, "vnet1")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
 	host_device(&sample->devices, "eth0")->roles = VMLAT_ROLE_TX_END;
 	end_written(sample, &text_format, &summary);
 	assert_string_equal(strstr(sample->text, "  Dropped"),
