@@ -127,24 +127,16 @@ static void put_exits(const struct report_context *context, const struct vmlat_f
 
 static void put_stack(const struct report_context *context, const struct vmlat_visit *visit)
 {
-	__u64 addresses[64], offset;
+	struct frame frames[FRAMES];
+	size_t count = report__stack(context, visit, frames);
 	FILE *out = context->out;
-	size_t count;
 
-	count = context->options->stacks
-			? tracer__stack(context->tracer, visit->stack, addresses, 64)
-			: 0;
-	if (!count) {
+	if (!count)
 		fputs("null", out);
-		return;
-	}
-	for (size_t i = 0; i < count; i++) {
-		const char *name = symbols__name(context->kernel->symbols, addresses[i], &offset);
-
-		fprintf(out, name ? "%s\"%s+0x%llx\"" : "%s\"%s0x%llx\"", i ? "," : "[",
-			name ? name : "", name ? offset : addresses[i]);
-	}
-	fputc(']', out);
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "%s\"%s%s0x%llx\"%s", i ? "," : "[",
+			frames[i].name ? frames[i].name : "", frames[i].name ? "+" : "",
+			frames[i].offset, i + 1 < count ? "" : "]");
 }
 
 static void put_stages(const struct report_context *context, const struct vmlat_flight *flight)

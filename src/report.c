@@ -93,6 +93,45 @@ const char *drop_reason(const struct report_context *context, bool has_reason, _
 	return has_reason ? kernel__drop_reason(context->kernel, reason) : NULL;
 }
 
+/*
+ * The first frames are those of the BPF program, of which the symbols need not be known, and of
+ * what called it: a trampoline in the hooked function, or bpf_trace_runN in a tracepoint.
+ */
+static size_t own_frames(const struct frame *frames, size_t count, const char *function)
+{
+	enum { OWN = 4 };
+
+	for (size_t i = 0; i < count && i < OWN; i++) {
+		if (!frames[i].name)
+			continue;
+		if (!strcmp(frames[i].name, function))
+			return i;
+		if (!strncmp(frames[i].name, "bpf_trace_run", strlen("bpf_trace_run")))
+			return i + 1;
+	}
+	return 0;
+}
+
+size_t report__stack(const struct report_context *context, const struct vmlat_visit *visit,
+		     struct frame *frames)
+{
+	__u64 addresses[FRAMES];
+	size_t count, own;
+
+	if (!context->options->stacks)
+		return 0;
+	count = tracer__stack(context->tracer, visit->stack, addresses, FRAMES);
+	for (size_t i = 0; i < count; i++) {
+		frames[i].name =
+			symbols__name(context->kernel->symbols, addresses[i], &frames[i].offset);
+		if (!frames[i].name)
+			frames[i].offset = addresses[i];
+	}
+	own = own_frames(frames, count, hooks[visit->hook].name);
+	memmove(frames, frames + own, (count - own) * sizeof(*frames));
+	return count - own;
+}
+
 __u64 not_delivered(const struct vmlat_counters *counters)
 {
 	return counters->given > counters->seen_tap ? counters->given - counters->seen_tap : 0;

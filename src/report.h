@@ -71,6 +71,21 @@ const char *drop_place(const struct report_context *context, __u64 location, enu
 /* The kernel's word for why, NULL when it has none. */
 const char *drop_reason(const struct report_context *context, bool has_reason, __u32 reason);
 
+/* One level of a kernel stack. */
+struct frame {
+	const char *name; /* of the function; NULL: it is in none that is known */
+	__u64 offset; /* into the function, or the address */
+};
+
+enum { FRAMES = 127 };
+
+/*
+ * The stack at this visit, innermost first, without the frames of the tracer itself. Returns how
+ * many of FRAMES there are; 0 when none was taken.
+ */
+size_t report__stack(const struct report_context *context, const struct vmlat_visit *visit,
+		     struct frame *frames);
+
 /* Packets given to a selected tap that never became an skb. */
 __u64 not_delivered(const struct vmlat_counters *counters);
 

@@ -9,6 +9,8 @@
 
 #include "cleanup.h"
 
+enum { FUNCTION_MAX = 1 << 20 }; /* bytes; no function of the kernel is nearly as long */
+
 struct symbol {
 	__u64 address;
 	__u32 name; /* offset into text */
@@ -161,5 +163,7 @@ const char *symbols__name(const struct symbols *symbols, __u64 address, __u64 *o
 	if (!low)
 		return NULL;
 	*offset = address - symbols->entries[low - 1].address;
+	if (*offset > FUNCTION_MAX)
+		return NULL;
 	return symbols->text + symbols->entries[low - 1].name;
 }

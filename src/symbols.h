@@ -23,8 +23,9 @@ __u64 symbols__address(const struct symbols *symbols, const char *module, const 
 bool symbols__has_module(const struct symbols *symbols, const char *module);
 
 /*
- * Name of the function that the code address is in, and the offset into it; NULL if none. The
- * name belongs to `symbols`.
+ * Name of the function that the code address is in, and the offset into it; NULL if none is
+ * near before it (BPF programs stand between the modules, and may have no symbol). The name
+ * belongs to `symbols`.
  */
 const char *symbols__name(const struct symbols *symbols, __u64 address, __u64 *offset);
 

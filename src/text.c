@@ -121,22 +121,17 @@ static void print_segment(FILE *out, const struct vmlat_visit *from, const struc
 
 static void print_stack(const struct report_context *context, const struct vmlat_visit *visit)
 {
-	__u64 addresses[64], offset;
+	struct frame frames[FRAMES];
 	size_t count;
 
 	if (!context->options->stacks)
 		return;
+	count = report__stack(context, visit, frames);
 	fprintf(context->out, "    stack at %s%s\n", hooks[visit->hook].name,
-		visit->stack < 0 ? ": not taken (the table of stacks had no room)" : "");
-	count = tracer__stack(context->tracer, visit->stack, addresses, 64);
-	for (size_t i = 0; i < count; i++) {
-		const char *name = symbols__name(context->kernel->symbols, addresses[i], &offset);
-
-		if (name)
-			fprintf(context->out, "      %s+0x%llx\n", name, offset);
-		else
-			fprintf(context->out, "      0x%llx\n", addresses[i]);
-	}
+		count ? "" : ": not taken (the table of stacks had no room)");
+	for (size_t i = 0; i < count; i++)
+		fprintf(context->out, "      %s%s0x%llx\n", frames[i].name ? frames[i].name : "",
+			frames[i].name ? "+" : "", frames[i].offset);
 }
 
 static void print_latencies(const struct report_context *context, const struct vmlat_flight *flight)
