@@ -229,9 +229,10 @@ def rule(match, actions, priority=100):
         flush()
 
 
-def lost_upcalls():
-    """As the kernel counts them; asks the kernel, since ovs-vswitchd may be stopped."""
-    return int(re.search(r"lost:(\d+)", run("ovs-dpctl", "show")).group(1))
+def upcalls():
+    """(lost, missed) as the datapath counts them; asks the kernel: ovs-vswitchd may be stopped."""
+    shown = run("ovs-dpctl", "show")
+    return tuple(int(re.search(name + r":(\d+)", shown).group(1)) for name in ("lost", "missed"))
 
 
 def vswitchd():
