@@ -78,11 +78,20 @@ static __always_inline __u64 transmit_function(const struct net_device *device)
 	return (__u64)BPF_CORE_READ(device, netdev_ops, ndo_start_xmit);
 }
 
+static __always_inline const struct net_device *vport_device(const struct vport___vmlat *vport)
+{
+	struct net_device *device = NULL;
+
+	READ_MODULE(device, vport, dev);
+	return device;
+}
+
 /* A clone of the packet in this CPU's call stack leaves by a port of its own. */
 static __always_inline void copy_leaves(struct cpu_state *cpu, const struct sk_buff *skb,
-					const struct net_device *device)
+					const struct vport___vmlat *vport)
 {
 	struct vmlat_flight *flight = current_flight(cpu);
+	const struct net_device *device;
 	struct vmlat_exit *exit;
 	struct flight_ref ref;
 	__u8 one = 1;
@@ -97,25 +106,24 @@ static __always_inline void copy_leaves(struct cpu_state *cpu, const struct sk_b
 	if (!exit)
 		return;
 	flight->undirected = 0;
+	device = vport_device(vport);
 	exit->device.ifindex = BPF_CORE_READ(device, ifindex);
 	exit->device.netns = BPF_CORE_READ(device, nd_net.net, ns.inum);
 	if (!insert_carrier((__u64)skb, flight))
 		close_exit(exit, VMLAT_EVICTED, bpf_ktime_get_ns());
 }
 
-static __always_inline int packet_leaves_switch(void *ctx, struct vport___vmlat *vport,
+static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
 						const struct sk_buff *skb)
 {
-	struct net_device *device = NULL;
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
 	if (!cpu)
 		return 0;
 	flight = find_flight(cpu, (__u64)skb);
-	READ_MODULE(device, vport, dev);
 	if (!flight) {
-		copy_leaves(cpu, skb, device);
+		copy_leaves(cpu, skb, vport);
 		return 0;
 	}
 	if (flight->carrier != (__u64)skb)
@@ -123,7 +131,7 @@ static __always_inline int packet_leaves_switch(void *ctx, struct vport___vmlat 
 	flight->undirected = 0;
 	visit(ctx, cpu, flight, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND, bpf_ktime_get_ns());
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
-	if (transmit_function(device) == features.internal_dev_xmit)
+	if (transmit_function(vport_device(vport)) == features.internal_dev_xmit)
 		flight_leaves(cpu, flight);
 	return 0;
 }

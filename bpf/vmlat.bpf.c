@@ -36,6 +36,19 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 	}
 #define UNWRAP(...) __VA_ARGS__
 
+/* The same at the return, of which nothing is read. */
+#define RETURN_HOOK(function, body)          \
+	SEC("?kretprobe/" #function)         \
+	int function##__kretprobe(void *ctx) \
+	{                                    \
+		return body;                 \
+	}                                    \
+	SEC("?fexit/" #function)             \
+	int function##__fexit(void *ctx)     \
+	{                                    \
+		return body;                 \
+	}
+
 SEC("?tp_btf/netif_receive_skb")
 int BPF_PROG(netif_receive_skb__tp, struct sk_buff *skb)
 {
@@ -49,29 +62,9 @@ HOOK(tun_sendmsg, (struct socket * socket, struct msghdr *message),
      tap_call_begins(VMLAT_HOOK_TUN_SENDMSG, tun_device_of_socket(socket),
 		     batched_packets(message)))
 
-SEC("?kretprobe/tun_get_user")
-int tun_get_user__kretprobe(void *ctx)
-{
-	return tap_call_ends();
-}
+RETURN_HOOK(tun_get_user, tap_call_ends())
 
-SEC("?fexit/tun_get_user")
-int tun_get_user__fexit(void *ctx)
-{
-	return tap_call_ends();
-}
-
-SEC("?kretprobe/tun_sendmsg")
-int tun_sendmsg__kretprobe(void *ctx)
-{
-	return tap_call_ends();
-}
-
-SEC("?fexit/tun_sendmsg")
-int tun_sendmsg__fexit(void *ctx)
-{
-	return tap_call_ends();
-}
+RETURN_HOOK(tun_sendmsg, tap_call_ends())
 
 HOOK(internal_dev_xmit, (struct sk_buff * skb),
      packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_INTERNAL_DEV_XMIT))
