@@ -60,7 +60,7 @@ struct tap_call {
 	__u8 hook;
 };
 
-enum { NO_SLOT = 0xffffffff, PACKET_BYTES = 128 };
+enum { PACKET_BYTES = 128, PACKET_MARGIN = 40 };
 
 struct cpu_state {
 	struct vmlat_counters count;
@@ -76,7 +76,7 @@ struct cpu_state {
 	struct content content; /* of the packet being looked for */
 	volatile __u32 size; /* see forget_bounds */
 	struct vmlat_flow flow; /* of the packet being parsed */
-	__u8 packet[PACKET_BYTES + 16]; /* its headers; the margin keeps fixed-size reads inside */
+	__u8 packet[PACKET_BYTES + PACKET_MARGIN]; /* its headers; no read goes beyond the margin */
 };
 
 struct {

@@ -32,10 +32,11 @@ enum parsed {
 
 /* Bytes of a packet in the CPU's scratch; `at` is where the next header begins. */
 struct cursor {
-	const __u8 *bytes; /* PACKET_BYTES and a margin of 16 */
+	const __u8 *bytes; /* PACKET_BYTES and PACKET_MARGIN */
 	__u32 at;
 	__u64 end; /* bytes that are there */
 	__u32 length; /* bytes that the packet has from offset 0 on */
+	__u32 ip_end; /* where the IP packet says that it ends */
 	__u16 ethertype;
 	__u16 l4_size; /* of the TCP or UDP header at `at`, 0 when there is none */
 };
@@ -60,12 +61,13 @@ static __always_inline __u32 get32(const __u8 *p)
 	return (__u32)get16(p) << 16 | get16(p + 2);
 }
 
-/* A pointer to the next `size` (at most 40) bytes; NULL when they are not all there. */
+/* A pointer to the next `size` (at most PACKET_MARGIN) bytes; NULL when they are not all there. */
 static __always_inline const __u8 *peek(const struct cursor *c, __u32 size)
 {
-	__u32 at = c->at;
+	__u64 at = c->at;
 
-	if (at > PACKET_BYTES - 24 || at + size > c->end)
+	barrier_var(at); /* one copy of it, the one that is bounded */
+	if (at > PACKET_BYTES || at + size > c->end)
 		return NULL;
 	return c->bytes + at;
 }
@@ -120,6 +122,8 @@ static __always_inline enum parsed parse_ports(struct cursor *c, struct vmlat_fl
 	l4 = peek(c, size);
 	if (!l4)
 		return PARSED_TRUNCATED;
+	if (c->at + size > c->ip_end)
+		return PARSED_MALFORMED; /* what stands there is padding */
 	flow->src_port = get16(l4);
 	flow->dst_port = get16(l4 + 2);
 	if (flow->protocol == PROTOCOL_TCP) {
@@ -147,6 +151,7 @@ static __always_inline enum parsed parse_ipv4(struct cursor *c, struct vmlat_flo
 	/* a length of 0 is an IPv4 BIG TCP packet (6.3) */
 	if (total && (total < header || c->at + total > c->length))
 		return PARSED_MALFORMED;
+	c->ip_end = total ? c->at + total : c->length;
 	copy_address(flow->src, ip + 12, 1);
 	copy_address(flow->dst, ip + 16, 1);
 	flow->protocol = ip[9];
@@ -165,6 +170,12 @@ enum step {
 	STEP_TRUNCATED,
 };
 
+static __always_inline bool is_extension(__u8 protocol)
+{
+	return protocol == IPV6_HOP_BY_HOP || protocol == IPV6_ROUTING ||
+	       protocol == IPV6_FRAGMENT || protocol == IPV6_DESTINATION;
+}
+
 /* Over one extension header, to flow->protocol behind it. */
 static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_flow *flow)
 {
@@ -172,8 +183,7 @@ static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_f
 	const __u8 *header;
 	__u16 offset;
 
-	if (!fragment && flow->protocol != IPV6_HOP_BY_HOP && flow->protocol != IPV6_ROUTING &&
-	    flow->protocol != IPV6_DESTINATION)
+	if (!is_extension(flow->protocol))
 		return STEP_DONE;
 	header = peek(c, 8);
 	if (!header)
@@ -187,7 +197,7 @@ static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_f
 	return offset & 0xfff8 ? STEP_LATER_FRAGMENT : STEP_MORE;
 }
 
-/* At most four, by hand: 6.1 takes the loop that clang 14 makes of it for an endless one. */
+/* At most four (more are STEP_MORE still), by hand: 6.1 takes the loop that clang 14 makes of it for an endless one. */
 static __always_inline enum step skip_extensions(struct cursor *c, struct vmlat_flow *flow)
 {
 	enum step step = skip_extension(c, flow);
@@ -216,8 +226,9 @@ static __always_inline enum parsed parse_ipv6(struct cursor *c, struct vmlat_flo
 	copy_address(flow->dst, ip + 24, 4);
 	flow->protocol = ip[6];
 	c->at += 40;
+	c->ip_end = payload ? c->at + payload : c->length; /* 0: BIG TCP (5.19) */
 	step = skip_extensions(c, flow);
-	if (step == STEP_TRUNCATED)
+	if (step == STEP_TRUNCATED || (step == STEP_MORE && is_extension(flow->protocol)))
 		return PARSED_TRUNCATED;
 	return step == STEP_LATER_FRAGMENT ? PARSED : parse_ports(c, flow);
 }

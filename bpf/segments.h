@@ -83,10 +83,10 @@ static __noinline bool flight_is_cut(struct cpu_state *cpu, struct vmlat_flight 
 
 	if (!bytes || !slot || flight->shared ||
 	    !read_ethernet(skb, cpu->packet, &cpu->flow, &c, &l3) || !c.l4_size ||
-	    c.length <= c.at + c.l4_size || !take_flight(cpu, flight))
+	    c.ip_end <= c.at + c.l4_size || !take_flight(cpu, flight))
 		return false;
 	give_slot_away(cpu, flight);
-	payload = c.length - c.at - c.l4_size;
+	payload = c.ip_end - c.at - c.l4_size;
 	flight->segments = (payload + bytes - 1) / bytes;
 	flight->place = VMLAT_CUT;
 	segment_of(&cpu->flow, &slot->segment);

@@ -40,8 +40,9 @@ static __noinline bool read_content(struct cpu_state *cpu, const struct sk_buff 
 {
 	struct content *content = &cpu->content;
 	struct vmlat_flow *flow = &cpu->flow;
-	__u32 linear, l3, size;
+	__u32 length = BPF_CORE_READ(skb, len), linear = length - BPF_CORE_READ(skb, data_len);
 	struct cursor c;
+	__u32 l3, size;
 
 	__builtin_memset(content, 0, sizeof(*content));
 	if (!read_ethernet(skb, cpu->packet, flow, &c, &l3))
@@ -51,10 +52,9 @@ static __noinline bool read_content(struct cpu_state *cpu, const struct sk_buff 
 	content->vlans = flow->vlans;
 	content->vlan_tci[0] = flow->vlan_tci[0];
 	content->vlan_tci[1] = flow->vlan_tci[1];
-	content->length = c.length - l3;
-	linear = c.length - BPF_CORE_READ(skb, data_len);
+	content->length = length - l3;
 	size = linear - l3;
-	if (linear < c.length && size < CONTENT_BYTES)
+	if (linear < length && size < CONTENT_BYTES)
 		headers_only = true;
 	if (headers_only) {
 		content->headers_only = 1;

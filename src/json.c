@@ -10,6 +10,7 @@
 
 #include "hook.h"
 #include "report.h"
+#include "utf8.h"
 #include "version.h"
 
 enum { SCHEMA = 1, TIME_TEXT = 40 };
@@ -26,24 +27,29 @@ static const char *format_time(const struct timespec *time, char text[TIME_TEXT]
 
 /* --- the packet's line --- */
 
-/* A JSON string, or null. What is not ASCII is escaped byte by byte, as Latin-1: names of
- * devices and processes are bytes, and a line must be valid whatever they are. */
+/* A JSON string of `size` bytes at most, or null. */
 static void put_string(FILE *out, const char *string, size_t size)
 {
+	size_t length;
+
 	if (!string) {
 		fputs("null", out);
 		return;
 	}
 	fputc('"', out);
-	for (size_t i = 0; i < size && string[i]; i++) {
+	size = strnlen(string, size);
+	for (size_t i = 0; i < size; i += length ? length : 1) {
 		unsigned char c = string[i];
 
-		if (c == '"' || c == '\\')
+		length = utf8__sequence(string + i, size - i);
+		if (!length)
+			fputs(UTF8_REPLACEMENT, out);
+		else if (c == '"' || c == '\\')
 			fprintf(out, "\\%c", c);
-		else if (c < 0x20 || c > 0x7e)
+		else if (c < 0x20 || c == 0x7f)
 			fprintf(out, "\\u%04x", c);
 		else
-			fputc(c, out);
+			fwrite(string + i, 1, length, out);
 	}
 	fputc('"', out);
 }
@@ -209,7 +215,11 @@ static void write_line(FILE *out, struct json_object *object)
 
 static void add_string(struct json_object *object, const char *key, const char *string)
 {
-	json_object_object_add(object, key, string ? json_object_new_string(string) : NULL);
+	char clean[512];
+
+	json_object_object_add(
+		object, key,
+		string ? json_object_new_string(utf8__clean(clean, sizeof(clean), string)) : NULL);
 }
 
 static void add_count(struct json_object *object, const char *key, __u64 count)
@@ -263,10 +273,13 @@ static struct json_object *protocol_list(__u32 protocols)
 static struct json_object *selected_list(const struct devices *devices, bool taps)
 {
 	struct json_object *list = json_object_new_array();
+	char name[64];
 
 	for (size_t i = 0; i < devices->count; i++)
 		if (devices__chosen(&devices->all[i]) && devices->all[i].tap == taps)
-			json_object_array_add(list, json_object_new_string(devices->all[i].name));
+			json_object_array_add(
+				list, json_object_new_string(utf8__clean(name, sizeof(name),
+									 devices->all[i].name)));
 	return list;
 }
 

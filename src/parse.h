@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "config.h"
+#include "hooks.h"
 
 /* ADDR or ADDR/LEN, IPv4 or IPv6. Host bits beyond LEN are an error, not ignored. */
 const char *parse_prefix(const char *text, struct vmlat_prefix *prefix);

@@ -7,10 +7,29 @@
 
 #include "hook.h"
 #include "report.h"
+#include "utf8.h"
 
 static double us(__u64 ns)
 {
 	return ns / 1000.0;
+}
+
+struct printable {
+	char text[256];
+};
+
+/* A name of `size` bytes at most. It is not ours: a terminal must not take it for a command. */
+static struct printable printable(const char *name, size_t size)
+{
+	struct printable result;
+	char copy[64];
+
+	snprintf(copy, sizeof(copy), "%.*s", (int)size, name);
+	utf8__clean(result.text, sizeof(result.text), copy);
+	for (char *c = result.text; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	return result;
 }
 
 static void print_time(FILE *out, const struct timespec *time)
@@ -56,15 +75,15 @@ static void print_flow(FILE *out, const struct vmlat_flow *flow)
 
 static void print_tap(FILE *out, const struct device *tap)
 {
-	fprintf(out, "VM Device: %s", tap ? tap->name : "unknown");
+	fprintf(out, "VM Device: %s", printable(tap ? tap->name : "unknown", IF_NAMESIZE).text);
 	if (tap && tap->vm[0])
-		fprintf(out, " (%s)", tap->vm);
+		fprintf(out, " (%s)", printable(tap->vm, sizeof(tap->vm)).text);
 }
 
 static void print_devices(FILE *out, const struct report *report)
 {
 	if (report->flight->direction == VMLAT_RX) {
-		fprintf(out, "Physical: %s → ", report->phy);
+		fprintf(out, "Physical: %s → ", printable(report->phy, 64).text);
 		print_tap(out, report->tap);
 	} else {
 		print_tap(out, report->tap);
@@ -72,7 +91,8 @@ static void print_devices(FILE *out, const struct report *report)
 			fputs(" → ", out);
 			print_tap(out, report->peer);
 		} else {
-			fprintf(out, " → Physical: %s", report->phy ? report->phy : "unknown");
+			fprintf(out, " → Physical: %s",
+				printable(report->phy ? report->phy : "unknown", 64).text);
 		}
 	}
 	fputc('\n', out);
@@ -163,7 +183,10 @@ static void print_exits(const struct report_context *context, const struct vmlat
 		char buffer[64];
 
 		fprintf(context->out, "%s %s %s", i ? "," : "",
-			devices__name(context->devices, &exit->device, buffer, sizeof(buffer)),
+			printable(devices__name(context->devices, &exit->device, buffer,
+						sizeof(buffer)),
+				  64)
+				.text,
 			exit->closed ? outcome_name(exit->outcome) : "open");
 		if (exit->closed)
 			fprintf(context->out, " after %.3f us", us(exit->ns - flight->begin_ns));
@@ -246,7 +269,8 @@ static void text_packet(const struct report_context *context, const struct repor
 	print_flow(out, &flight->flow);
 	print_devices(out, report);
 	if (flight->direction == VMLAT_TX)
-		fprintf(out, "Process: PID=%u COMM=%.*s\n", flight->pid, VMLAT_COMM, flight->comm);
+		fprintf(out, "Process: PID=%u COMM=%s\n", flight->pid,
+			printable(flight->comm, VMLAT_COMM).text);
 	print_latencies(context, flight);
 	fputc('\n', out);
 	print_exits(context, flight);
@@ -275,7 +299,8 @@ static void print_traffic(const struct report_context *context)
 			    !traffic.packets)
 				continue;
 			fprintf(context->out, "  Traffic: %s %s: %llu packets, %llu bytes\n",
-				device->name, direction == VMLAT_TX ? "TX" : "RX", traffic.packets,
+				printable(device->name, IF_NAMESIZE).text,
+				direction == VMLAT_TX ? "TX" : "RX", traffic.packets,
 				traffic.bytes);
 		}
 }

@@ -449,11 +449,14 @@ static void headers_beyond_what_is_copied_are_truncated(void **state)
 	struct packet packet = { .ethertype = ETHERTYPE_IPV6 };
 
 	(void)state;
-	put_ipv6(&packet, IPV6_DESTINATION, 72 + UDP_SIZE);
-	put_extension(&packet, PROTOCOL_UDP, 72);
+	put_ipv6(&packet, IPV6_DESTINATION, 80 + UDP_SIZE);
+	put_extension(&packet, PROTOCOL_UDP, 80);
 	put_udp(&packet, 7, 9);
-	assert_no_flow(packet, PARSED_TRUNCATED);
-	packet.bytes[41] = 255; /* the header says that it is of 2048 bytes */
+	assert_int_equal(good(packet).dst_port, 9); /* up to the last byte that is copied */
+	packet = (struct packet){ .ethertype = ETHERTYPE_IPV6 };
+	put_ipv6(&packet, IPV6_DESTINATION, 88 + UDP_SIZE);
+	put_extension(&packet, PROTOCOL_UDP, 88);
+	put_udp(&packet, 7, 9);
 	assert_no_flow(packet, PARSED_TRUNCATED);
 }
 
@@ -513,6 +516,14 @@ static void headers_that_contradict_each_other_are_malformed(void **state)
 		if (version != 6)
 			assert_no_flow(with_byte(ipv6_udp(), 0, version << 4), PARSED_MALFORMED);
 	}
+}
+
+static void an_l4_header_in_the_padding_is_malformed(void **state)
+{
+	(void)state;
+	assert_no_flow(with_byte(ipv4_tcp(), 3, 20 + TCP_SIZE - 1), PARSED_MALFORMED);
+	assert_no_flow(with_byte(ipv4_udp(), 3, 20 + UDP_SIZE - 1), PARSED_MALFORMED);
+	assert_no_flow(with_byte(ipv6_udp(), 5, UDP_SIZE - 1), PARSED_MALFORMED);
 }
 
 static void an_ip_length_beyond_the_packet_is_malformed(void **state)
@@ -651,7 +662,7 @@ struct read {
 	struct vmlat_flow flow;
 	struct cursor c;
 	__u32 l3;
-	__u8 bytes[PACKET_BYTES + 16];
+	__u8 bytes[PACKET_BYTES + PACKET_MARGIN];
 };
 
 static bool read_frame(const struct sk_buff *skb, struct read *read)
@@ -1019,6 +1030,7 @@ int main(void)
 		cmocka_unit_test(headers_beyond_what_is_copied_are_truncated),
 		cmocka_unit_test(any_cut_of_any_packet_is_harmless),
 		cmocka_unit_test(headers_that_contradict_each_other_are_malformed),
+		cmocka_unit_test(an_l4_header_in_the_padding_is_malformed),
 		cmocka_unit_test(an_ip_length_beyond_the_packet_is_malformed),
 		cmocka_unit_test(padding_behind_the_packet_is_none_of_it),
 		cmocka_unit_test(an_ip_length_of_0_is_big_tcp),
