@@ -521,9 +521,9 @@ static void headers_that_contradict_each_other_are_malformed(void **state)
 static void an_l4_header_in_the_padding_is_malformed(void **state)
 {
 	(void)state;
-	assert_no_flow(with_byte(ipv4_tcp(), 3, 20 + TCP_SIZE - 1), PARSED_MALFORMED);
-	assert_no_flow(with_byte(ipv4_udp(), 3, 20 + UDP_SIZE - 1), PARSED_MALFORMED);
-	assert_no_flow(with_byte(ipv6_udp(), 5, UDP_SIZE - 1), PARSED_MALFORMED);
+	assert_no_flow(with_byte(ipv4_tcp(), 3, 20 + 19), PARSED_MALFORMED);
+	assert_no_flow(with_byte(ipv4_udp(), 3, 20 + 7), PARSED_MALFORMED);
+	assert_no_flow(with_byte(ipv6_udp(), 5, 7), PARSED_MALFORMED);
 }
 
 static void an_ip_length_beyond_the_packet_is_malformed(void **state)
