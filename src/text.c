@@ -21,7 +21,7 @@ struct printable {
 /* A name of `size` bytes at most. It is not ours: a terminal must not take it for a command. */
 static struct printable printable(const char *name, size_t size)
 {
-	struct printable result;
+	struct printable result = { "" };
 	char copy[64];
 
 	snprintf(copy, sizeof(copy), "%.*s", (int)size, name);
