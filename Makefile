@@ -4,6 +4,7 @@
 prefix ?= /usr/local
 bindir ?= $(prefix)/bin
 mandir ?= $(prefix)/share/man
+datadir ?= $(prefix)/share/vmlat
 DESTDIR ?=
 
 CC ?= gcc
@@ -31,12 +32,14 @@ libs = $(shell $(PKG_CONFIG) --libs $(libraries))
 bpf_flags := -g -O2 -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 \
 	-D__TARGET_ARCH_$(ARCH) -Ivmlinux/$(ARCH) -Ivmlinux -Iinclude -Ibpf
 
-# What `make deps` installs: to build, to check, and to run the lab.
-packages := gcc make clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libjson-c-dev \
-	libcap-ng-dev libcmocka-dev pkg-config libc6-dev \
-	clang-format clang-tidy cppcheck shellcheck mandoc python3 python3-jsonschema \
-	qemu-system-x86 busybox-static cpio kmod xz-utils zstd openvswitch-switch iproute2 \
-	iputils-ping iperf3 tcpdump ethtool ca-certificates debian-archive-keyring
+# To build, and to install on a host of VMs.
+build_packages := gcc make clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libjson-c-dev \
+	libcap-ng-dev pkg-config libc6-dev
+# To check, and to run the lab: not for a host of VMs, since Open vSwitch is among them.
+test_packages := libcmocka-dev clang-format clang-tidy cppcheck shellcheck mandoc python3 \
+	python3-jsonschema jq qemu-system-x86 busybox-static cpio kmod xz-utils zstd \
+	openvswitch-switch iproute2 iputils-ping iperf3 tcpdump ethtool ca-certificates \
+	debian-archive-keyring
 
 .PHONY: all
 all: $(build)/vmlat
@@ -66,29 +69,32 @@ $(build)/vmlat.skel.h: $(build)/vmlat.bpf.o
 install: all
 	install -D -m 755 $(build)/vmlat $(DESTDIR)$(bindir)/vmlat
 	install -D -m 644 docs/vmlat.8 $(DESTDIR)$(mandir)/man8/vmlat.8
+	install -D -m 644 docs/schema.json $(DESTDIR)$(datadir)/schema.json
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/vmlat $(DESTDIR)$(mandir)/man8/vmlat.8
+	rm -rf $(DESTDIR)$(datadir)
 
-.PHONY: deps
-deps:
-	$(call say,APT,what building and testing need)
-	$(Q)missing="$$(dpkg-query -W -f '$${Package} $${Status}\n' $(packages) 2>&1 | \
-		grep -v 'install ok installed' || true)"; \
-	if [ -n "$$missing" ]; then \
+.PHONY: deps test-deps
+deps: packages := $(build_packages)
+test-deps: packages := $(build_packages) $(test_packages)
+deps test-deps:
+	$(call say,APT,$@)
+	$(Q)if dpkg-query -W -f '$${Status}\n' $(packages) 2>&1 | grep -qv 'install ok installed'; \
+	then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $(packages) >/dev/null; \
 	fi
 
 .PHONY: demo
-demo: deps
+demo: test-deps
 	$(Q)$(MAKE) all
 	$(Q)tests/demo/run
 
 # --- tests ---
 
 .PHONY: check
-check: deps
+check: test-deps
 	$(Q)$(MAKE) all
 	$(Q)tests/check
 
@@ -162,7 +168,8 @@ help:
 	@echo 'make lint       clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make format     clang-format, in place'
 	@echo 'make vmlinux    vmlinux/ARCH/vmlinux.h again, from the lab kernel'
-	@echo 'make deps       install the Debian packages that all of this needs (as root)'
+	@echo 'make deps       install the Debian packages to build with (as root)'
+	@echo 'make test-deps  those to test with, too: QEMU, Open vSwitch, … (as root)'
 	@echo 'make install    to DESTDIR, prefix (/usr/local); make uninstall takes it away'
 	@echo 'make clean      what was built, but not the kernels that the lab fetched'
 	@echo 'V=1 shows the commands.'

@@ -33,8 +33,8 @@ struct flight_slot {
 	struct content content; /* VMLAT_UPCALLED: its key in the upcalls map */
 	struct segment segment; /* VMLAT_CUT: the first of them */
 	__u32 segment_bytes;
-	__u16 segments_done; /* of flight.segments */
-	__u16 segments_lost; /* of segments_done */
+	__u32 segments_done; /* of flight.segments */
+	__u32 segments_lost; /* of segments_done */
 };
 
 /* One use of a slot of the flights map. */

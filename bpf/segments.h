@@ -145,8 +145,10 @@ static __noinline int segment_done(struct cpu_state *cpu, struct vmlat_flight *f
 
 	if (!slot)
 		return 0;
-	slot->segments_done++;
-	slot->segments_lost += outcome == VMLAT_DROPPED;
+	/* on several CPUs, perhaps: whoever sees them all done may end it, the first does */
+	if (outcome == VMLAT_DROPPED)
+		__sync_fetch_and_add(&slot->segments_lost, 1);
+	__sync_fetch_and_add(&slot->segments_done, 1);
 	if (slot->segments_done < flight->segments || !take_cut(flight))
 		return 0;
 	flight->outcome = slot->segments_lost ? VMLAT_DROPPED : outcome;

@@ -103,6 +103,17 @@ void kernel__close(struct kernel *kernel)
 	symbols__free(kernel->symbols);
 }
 
+int kernel__reload_symbols(struct kernel *kernel)
+{
+	struct symbols *symbols = symbols__load(NULL);
+
+	if (!symbols)
+		return -errno;
+	symbols__free(kernel->symbols);
+	kernel->symbols = symbols;
+	return 0;
+}
+
 static const struct btf *btf_of(const struct kernel *kernel, const char *module)
 {
 	const struct btf *btf = NULL;

@@ -27,6 +27,12 @@ struct kernel {
 int kernel__open(struct kernel *kernel);
 void kernel__close(struct kernel *kernel);
 
+/*
+ * Reads the symbols again: those of BPF programs are there once they are loaded. 0 or -errno, and
+ * then the old ones stay.
+ */
+int kernel__reload_symbols(struct kernel *kernel);
+
 /* The function has BTF, so fentry can find it. module "": the kernel itself. */
 bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name);
 

@@ -93,30 +93,58 @@ const char *drop_reason(const struct report_context *context, bool has_reason, _
 	return has_reason ? kernel__drop_reason(context->kernel, reason) : NULL;
 }
 
-/*
- * The first frames are those of the BPF program, of which the symbols need not be known, and of
- * what called it: a trampoline in the hooked function, or bpf_trace_runN in a tracepoint.
- */
-static size_t own_frames(const struct frame *frames, size_t count, const char *function)
+static bool begins_with(const char *name, const char *prefix)
+{
+	return name && !strncmp(name, prefix, strlen(prefix));
+}
+
+/* BPF programs have symbols where net.core.bpf_jit_kallsyms is 1 (the default with the JIT). */
+static bool is_tracers(const struct frame *frame)
+{
+	return begins_with(frame->name, "bpf_prog_") ||
+	       begins_with(frame->name, "bpf_trampoline_") ||
+	       begins_with(frame->name, "bpf_trace_run");
+}
+
+/* Where they have none: the first frames, up to the hooked function or the tracepoint's caller. */
+static size_t first_frame(const struct frame *frames, size_t count, const char *function)
 {
 	enum { OWN = 4 };
 
 	for (size_t i = 0; i < count && i < OWN; i++) {
-		if (!frames[i].name)
-			continue;
-		if (!strcmp(frames[i].name, function))
+		if (frames[i].name && !strcmp(frames[i].name, function))
 			return i;
-		if (!strncmp(frames[i].name, "bpf_trace_run", strlen("bpf_trace_run")))
+		if (begins_with(frames[i].name, "bpf_trace_run"))
 			return i + 1;
 	}
 	return 0;
+}
+
+/*
+ * Takes out the tracer's frames. Where fexit is attached its trampoline calls the function, which
+ * then stands twice: once with its own frame, once (some bytes in) as what called the trampoline.
+ */
+static size_t without_tracer(struct frame *frames, size_t count, const char *function)
+{
+	size_t kept = 0;
+	bool left_out = false;
+
+	for (size_t i = first_frame(frames, count, function); i < count; i++) {
+		bool twice = left_out && kept && frames[i].name && frames[kept - 1].name &&
+			     !strcmp(frames[i].name, frames[kept - 1].name);
+
+		left_out = is_tracers(&frames[i]);
+		if (!left_out && !twice)
+			frames[kept++] = frames[i];
+	}
+	return kept;
 }
 
 size_t report__stack(const struct report_context *context, const struct vmlat_visit *visit,
 		     struct frame *frames)
 {
 	__u64 addresses[FRAMES];
-	size_t count, own;
+	size_t count;
 
 	if (!context->options->stacks)
 		return 0;
@@ -127,9 +155,7 @@ size_t report__stack(const struct report_context *context, const struct vmlat_vi
 		if (!frames[i].name)
 			frames[i].offset = addresses[i];
 	}
-	own = own_frames(frames, count, hooks[visit->hook].name);
-	memmove(frames, frames + own, (count - own) * sizeof(*frames));
-	return count - own;
+	return without_tracer(frames, count, hooks[visit->hook].name);
 }
 
 __u64 not_delivered(const struct vmlat_counters *counters)

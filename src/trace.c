@@ -203,6 +203,7 @@ static void explain_silence(const struct trace *trace)
 	};
 	struct vmlat_counters counters;
 	char refused[256] = "";
+	__u64 ended = 0;
 
 	if (tracer__counters(trace->tracer, &counters))
 		return;
@@ -213,15 +214,13 @@ static void explain_silence(const struct trace *trace)
 			snprintf(refused + length, sizeof(refused) - length, "%s%llu by %s",
 				 length ? ", " : "", counters.refused[i], reasons[i]);
 	}
+	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
+		ended += counters.outcomes[i];
 	log_info("no report in %d s: seen %llu packets on the taps and %llu on the NICs; turned "
 		 "away: %s; measured: %llu, of which %llu have ended%s",
 		 SILENCE_S, counters.seen_tap, counters.seen_nic, refused[0] ? refused : "none",
-		 counters.started,
-		 counters.outcomes[VMLAT_COMPLETED] + counters.outcomes[VMLAT_DROPPED] +
-			 counters.outcomes[VMLAT_DIVERTED],
-		 counters.started && trace->options->threshold_ns
-			 ? " below --latency-threshold or not in --outcome"
-			 : "");
+		 counters.started, ended,
+		 ended ? ", below --latency-threshold or not in --outcome" : "");
 }
 
 static bool finished(struct trace *trace, __s64 elapsed)
@@ -306,6 +305,8 @@ static int set_up(struct trace *trace)
 	error = tracer__open(&trace->tracer, trace->options, &trace->kernel, &trace->devices,
 			     handle_flight, trace);
 	trace->report.tracer = trace->tracer;
+	if (!error && trace->options->stacks && kernel__reload_symbols(&trace->kernel))
+		log_warn("the symbols of BPF programs cannot be read: %s", strerror(errno));
 	return error;
 }
 
