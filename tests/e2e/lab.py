@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The lab from inside: its machines, their traffic, Open vSwitch. See docs/lab.md."""
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -151,6 +152,27 @@ class Guest(Machine):
             return int(file.read())
 
 
+def vhost_thread(guest):
+    """A kernel thread until 6.3, a thread of QEMU since (6e890c5d5021)."""
+    wanted = f"vhost-{guest.qemu()}\n"
+    for path in glob.glob("/proc/[0-9]*/comm") + glob.glob(f"/proc/{guest.qemu()}/task/*/comm"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as file:
+            if file.read() == wanted:
+                return int(path.split("/")[-2])
+    raise Failure(f"{guest.name} has no vhost thread")
+
+
+@contextlib.contextmanager
+def late_vhost(guest):
+    """The guest's vhost thread runs when nothing else does, and so finds many packets at once."""
+    thread = vhost_thread(guest)
+    os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
 class Outside(Machine):
     """The peer at the other end of eth0's wire, or of another one."""
 
@@ -219,7 +241,7 @@ def flush():
 
 @contextlib.contextmanager
 def rule(match, actions, priority=100):
-    """An OpenFlow rule of br0 for as long as the context lasts; nothing is cached before or after."""
+    """An OpenFlow rule of br0 while the context lasts; the datapath has no flow from before."""
     run("ovs-ofctl", "add-flow", "br0", f"priority={priority},{match},actions={actions}")
     flush()
     try:

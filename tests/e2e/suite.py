@@ -28,14 +28,14 @@ def check_nothing_left(before):
         raise Failure(f"left in the kernel: {sorted(bpf.objects() - before)}") from None
 
 
-def keep_evidence(name):
-    """The files of the case's runs, where they outlive the VM."""
+def keep_files(name):
+    """What the case's runs wrote, where it outlives the VM."""
     directory = os.path.join(os.environ.get("LAB_RESULTS", "/tmp"), name)
     os.makedirs(directory, exist_ok=True)
-    for run in vmlat.runs:
-        for suffix in ("out", "stdout", "err"):
-            if os.path.exists(f"{run.base}.{suffix}"):
-                shutil.copy(f"{run.base}.{suffix}", directory)
+    for one in vmlat.runs:
+        for path in (one.output, f"{one.base}.err"):
+            if os.path.exists(path):
+                shutil.copy(path, directory)
 
 
 def failed(name, error):
@@ -46,7 +46,6 @@ def failed(name, error):
     print("    at " + ", ".join(places))
     for line in vmlat.evidence():
         print(f"    {line}")
-    keep_evidence(name)
 
 
 def run_case(function):
@@ -60,6 +59,7 @@ def run_case(function):
     except Exception as error:
         failed(name, error)
         good = False
+    keep_files(name)
     vmlat.forget()
     took = f"({time.monotonic() - start:.1f} s)"
     print(f"ok {name} {took}" if good else f"    {took}", flush=True)

@@ -25,14 +25,13 @@ class Trace:
         self.odd = odd
         self.as_text = text
         self.base = f"{DIRECTORY}/{next(_numbers)}"
-        self.output = f"{self.base}.{'stdout' if stdout else 'out'}"
+        self.output = f"{self.base}.{'txt' if text else 'json'}"
+        self.stdout = self.output if stdout else f"{self.base}.stdout"
         self.ready = f"{self.base}.ready"
         self.header = self.packets = self.end = None
-        command = [PROGRAM, "-f", "text" if text else "json", "--ready-file", self.ready]
-        if not stdout:
-            command += ["-o", self.output]
-        self.command = [*command, *map(str, words)]
-        with open(f"{self.base}.stdout", "wb") as out, open(f"{self.base}.err", "wb") as err:
+        self.command = [PROGRAM, "-f", "text" if text else "json", "--ready-file", self.ready,
+                        *([] if stdout else ["-o", self.output]), *map(str, words)]
+        with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err)
         runs.append(self)
@@ -62,8 +61,8 @@ class Trace:
             self.process.send_signal(by)
         self.process.wait(60)
         equal("exit status", self.process.returncode, self.expected_status)
-        if self.output != f"{self.base}.stdout":
-            equal("what is on stdout", _read(f"{self.base}.stdout"), "")
+        if self.stdout != self.output:
+            equal("what is on stdout", _read(self.stdout), "")
         if not self.as_text:
             self.header, self.packets, self.end = records.parse(self.text())
             if not self.odd:
