@@ -12,7 +12,7 @@
 /* Stands in for src/tracer.c, which would need the kernel. */
 struct tracer {
 	struct hook_choice hooks[VMLAT_HOOK_COUNT];
-	__u64 stack[4]; /* of id 7 */
+	__u64 stack[8]; /* of id 7 */
 	struct vmlat_drop drop[2];
 	__u64 drop_count[2];
 	struct vmlat_traffic traffic[16][3]; /* by device and direction */
@@ -114,7 +114,12 @@ static inline int set_up_sample(void **state)
 	sample->kernel.symbols = host_symbols("ffffffff81000000 T _text\n"
 					      "ffffffff81000100 T __dev_queue_xmit\n"
 					      "ffffffffc0300000 t tun_net_xmit\t[tun]\n"
-					      "ffffffffc0301000 t tun_other\t[tun]\n");
+					      "ffffffffc0301000 t tun_other\t[tun]\n"
+					      "ffffffff81100000 T tun_get_user\n"
+					      "ffffffff81200000 T bpf_trace_run1\n"
+					      "ffffffff81300000 T ovs_dp_process_packet\n"
+					      "ffffffffc0400000 t bpf_prog_1_a\t[bpf]\n"
+					      "ffffffffc0401000 t bpf_trampoline_1\t[bpf]\n");
 	sample->kernel.btf = host_btf();
 	sample->devices = host_devices();
 	sample->options.devices.directions = VMLAT_BOTH;

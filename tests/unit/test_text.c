@@ -291,6 +291,46 @@ static void stacks_are_symbolized_when_they_were_taken(void **state)
 					     "      0xffffffff80000000\n"));
 }
 
+/* The lines of the stack at ovs_dp_process_packet, of these addresses. */
+static void assert_stack(struct sample *sample, const __u64 *addresses, size_t count,
+			 const char *lines)
+{
+	char expected[256];
+
+	sample->options.stacks = true;
+	sample->flight.visits = 2;
+	sample->flight.visit[1].stack = 7;
+	memset(sample->tracer.stack, 0, sizeof(sample->tracer.stack));
+	memcpy(sample->tracer.stack, addresses, count * sizeof(*addresses));
+	snprintf(expected, sizeof(expected), "    stack at ovs_dp_process_packet\n%s\n", lines);
+	assert_non_null(strstr(text_of(sample), expected));
+}
+
+static void a_stack_has_no_frame_of_the_tracer(void **state)
+{
+	static const char lines[] = "      ovs_dp_process_packet+0x5\n"
+				    "      tun_get_user+0xc79\n"
+				    "      __dev_queue_xmit+0x10\n";
+	/* its program, and the trampolines of an fentry and (around tun_get_user) an fexit */
+	static const __u64 with_symbols[] = { 0xffffffffc0400010, 0xffffffffc0401010,
+					      0xffffffff81300005, 0xffffffff81100c79,
+					      0xffffffffc0401020, 0xffffffff81100005,
+					      0xffffffff81000110 };
+	/* the same without symbols of BPF: between modules, and far from any function */
+	static const __u64 without[] = { 0xffffffffd0400010, 0xffffffffd0401010, 0xffffffff81300005,
+					 0xffffffff81100c79, 0xffffffff81000110 };
+	static const __u64 tracepoint[] = { 0xffffffffd0400010, 0xffffffff81200045,
+					    0xffffffff81300005, 0xffffffff81100c79,
+					    0xffffffff81000110 };
+	static const __u64 kprobe[] = { 0xffffffff81300005, 0xffffffff81100c79,
+					0xffffffff81000110 };
+
+	assert_stack(*state, with_symbols, ARRAY_SIZE(with_symbols), lines);
+	assert_stack(*state, without, ARRAY_SIZE(without), lines);
+	assert_stack(*state, tracepoint, ARRAY_SIZE(tracepoint), lines);
+	assert_stack(*state, kprobe, ARRAY_SIZE(kprobe), lines);
+}
+
 static void the_trace_has_no_heading(void **state)
 {
 	assert_string_equal(header_written(*state, &text_format), "");
@@ -363,6 +403,7 @@ int main(void)
 		sample_test(several_exits_are_all_told),
 		sample_test(verbose_shows_the_skb_of_each_stage),
 		sample_test(stacks_are_symbolized_when_they_were_taken),
+		sample_test(a_stack_has_no_frame_of_the_tracer),
 		sample_test(the_trace_has_no_heading),
 		sample_test(the_summary_has_every_term_of_the_accounting),
 		sample_test(the_summary_tells_what_else_was_lost),
