@@ -3,13 +3,24 @@
 #ifndef VMLAT_DEVICE_H
 #define VMLAT_DEVICE_H
 
-/* A queue that packets may leave on another CPU; noqueue has no enqueue function. */
-static __always_inline bool has_qdisc(const struct net_device *device)
+/*
+ * The first queue's qdisc may hand the packet to another CPU. It has no enqueue function when it
+ * is noqueue; and a locked one tells of each packet that it keeps, before any CPU can take it
+ * (qdisc:qdisc_enqueue under the root lock, 5.15; until 6.19, when a CPU may enqueue for another).
+ */
+static __always_inline bool may_change_cpu(const struct sk_buff *skb, bool direct)
 {
-	return BPF_CORE_READ(device, _tx, qdisc, enqueue) != NULL;
+	enum { NOLOCK = 0x100 }; /* TCQ_F_NOLOCK of include/net/sch_generic.h */
+	const struct Qdisc *qdisc = direct ? skb->dev->_tx->qdisc
+					   : BPF_CORE_READ(skb, dev, _tx, qdisc);
+
+	if (!(direct ? (__u64)qdisc->enqueue : (__u64)BPF_CORE_READ(qdisc, enqueue)))
+		return false;
+	return !features.qdisc_enqueue ||
+	       (direct ? qdisc->flags : BPF_CORE_READ(qdisc, flags)) & NOLOCK;
 }
 
-static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb)
+static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, bool direct)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
@@ -22,7 +33,18 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb)
 	if (flight->direction == VMLAT_TX)
 		visit(ctx, cpu, flight, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
 		      bpf_ktime_get_ns());
-	if (has_qdisc(BPF_CORE_READ(skb, dev)))
+	if (may_change_cpu(skb, direct))
+		publish_flight(cpu, flight);
+	return 0;
+}
+
+/* It stays in the qdisc, and so leaves this call stack. */
+static __always_inline int packet_kept(const struct sk_buff *skb)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
+
+	if (flight && !flight->candidate && flight->carrier == (__u64)skb)
 		publish_flight(cpu, flight);
 	return 0;
 }
@@ -66,9 +88,9 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	if (!flight || flight->candidate)
 		return 0;
 	carrier = flight->place != VMLAT_CUT && flight->carrier == (__u64)skb;
-	interface = selected_interface(config, device);
+	interface = selected_interface(config, device, true);
 	end = interface && ends_here(flight, interface->roles);
-	if (!end && transmit_function(device) != features.tun_net_xmit) {
+	if (!end && transmit_function(device, true) != features.tun_net_xmit) {
 		if (carrier)
 			flight_leaves(cpu, flight); /* by a tunnel or a veth */
 		return 0;
@@ -83,7 +105,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	cpu->driving_skb = (__u64)skb;
 	cpu->driving_interface = end ? interface->index : VMLAT_INTERFACE_NONE;
 	if (carrier) {
-		flight->cpu = bpf_get_smp_processor_id();
+		flight->cpu = cpu->number;
 		flight->place = VMLAT_DRIVING;
 	}
 	if (end && flight->direction == VMLAT_TX && (carrier || flight->place == VMLAT_CUT))

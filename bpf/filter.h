@@ -3,28 +3,24 @@
 #ifndef VMLAT_FILTER_H
 #define VMLAT_FILTER_H
 
-/* False for most devices that are not selected: then nothing more needs to be read. */
-static __always_inline bool may_be_selected(const struct vmlat_config *config, __u32 ifindex)
-{
-	return config->interface_bits[ifindex / 64 % (VMLAT_INTERFACE_BITS / 64)] &
-	       1ULL << ifindex % 64;
-}
-
-static __always_inline const struct vmlat_interface *interface_of(__u32 netns, __u32 ifindex)
-{
-	struct vmlat_device key = { .netns = netns, .ifindex = ifindex };
-
-	return bpf_map_lookup_elem(&interfaces, &key);
-}
-
-/* The selected device's entry, NULL for any other. For programs that may read it directly. */
+/*
+ * The selected device's entry, NULL for any other. `direct` as everywhere: a constant, true in
+ * programs that the verifier lets read what the pointer points to.
+ */
 static __always_inline const struct vmlat_interface *
-selected_interface(const struct vmlat_config *config, const struct net_device *device)
+selected_interface(const struct vmlat_config *config, const struct net_device *device, bool direct)
 {
-	__u32 ifindex = device->ifindex;
+	__u32 ifindex = direct ? device->ifindex : BPF_CORE_READ(device, ifindex);
+	const struct vmlat_interface *entry = &config->interfaces[ifindex % VMLAT_INTERFACES];
+	struct vmlat_device key = { .ifindex = ifindex };
 
-	return may_be_selected(config, ifindex) ? interface_of(device->nd_net.net->ns.inum, ifindex)
-						: NULL;
+	if (!entry->device.ifindex)
+		return NULL;
+	key.netns = direct ? device->nd_net.net->ns.inum
+			   : BPF_CORE_READ(device, nd_net.net, ns.inum);
+	if (entry->device.ifindex == ifindex && entry->device.netns == key.netns)
+		return entry;
+	return bpf_map_lookup_elem(&interfaces, &key);
 }
 
 static __always_inline bool prefix_matches(const struct vmlat_prefix *prefix, const __be32 *addr,

@@ -104,7 +104,7 @@ static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat
 	visit = &flight->visit[n];
 	visit->ns = ns;
 	visit->skb = flight->carrier;
-	visit->cpu = bpf_get_smp_processor_id();
+	visit->cpu = cpu->number;
 	visit->stage = stage;
 	visit->hook = hook;
 	visit->stack = -1;
@@ -145,8 +145,8 @@ static __always_inline struct vmlat_exit *open_exit(struct vmlat_flight *flight,
 /* The same, made when new; NULL: there is no room. */
 static __always_inline struct vmlat_exit *exit_of(struct vmlat_flight *flight, __u64 skb)
 {
-	struct vmlat_exit *exit = open_exit(flight, skb);
 	__u32 n = flight->exits;
+	struct vmlat_exit *exit = n ? open_exit(flight, skb) : NULL;
 
 	if (exit)
 		return exit;
@@ -230,8 +230,12 @@ static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_fli
 	__u32 slot = flight->slot;
 
 	flight->place = VMLAT_FREE;
-	if (!cpu->ready || cpu->slot != slot)
+	if (!cpu->ready) {
+		cpu->slot = slot; /* this CPU's next packet will need one */
+		cpu->ready = 1;
+	} else if (cpu->slot != slot) {
 		bpf_map_push_elem(&free_slots, &slot, 0);
+	}
 }
 
 /* Count, report and forget a flight that the caller has won. */
@@ -398,7 +402,7 @@ static __always_inline void adopt_flight(struct cpu_state *cpu, struct vmlat_fli
 		bpf_map_push_elem(&free_slots, &own, 0);
 	cpu->slot = flight->slot;
 	cpu->ready = 1;
-	flight->cpu = bpf_get_smp_processor_id();
+	flight->cpu = cpu->number;
 	flight->place = VMLAT_ON_CPU;
 }
 

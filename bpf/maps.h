@@ -64,6 +64,7 @@ enum { PACKET_BYTES = 128, PACKET_MARGIN = 40 };
 
 struct cpu_state {
 	struct vmlat_counters count;
+	__u64 number; /* of the CPU; user space writes it, behind the counters */
 	struct tap_call tap_call;
 	__u32 ready; /* `slot` is valid */
 	__u32 slot; /* private to this CPU: the packet in its call stack, or empty */
@@ -176,6 +177,7 @@ struct {
 const volatile struct vmlat_features features = {
 	.stacks = 1,
 	.kfree_skb_reason = 1,
+	.qdisc_enqueue = 1,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
 };

@@ -251,17 +251,18 @@ static __always_inline enum parsed parse_packet(struct cursor *c, struct vmlat_f
 }
 
 /* The tag that the skb carries beside the packet, if any: *tci. */
-static __always_inline bool skb_vlan(const struct sk_buff *skb, __u16 *tci)
+static __always_inline bool skb_vlan(const struct sk_buff *skb, bool direct, __u16 *tci)
 {
 	/* vlan_present went away with 6.2 (354259fa73e2): since then a tag is there when its
 	 * protocol is, which before was left behind when the tag was cleared */
 	if (bpf_core_field_exists(skb->vlan_present)) {
-		if (!BPF_CORE_READ_BITFIELD_PROBED(skb, vlan_present))
+		if (direct ? !BPF_CORE_READ_BITFIELD(skb, vlan_present)
+			   : !BPF_CORE_READ_BITFIELD_PROBED(skb, vlan_present))
 			return false;
-	} else if (!BPF_CORE_READ(skb, vlan_proto)) {
+	} else if (direct ? !skb->vlan_proto : !BPF_CORE_READ(skb, vlan_proto)) {
 		return false;
 	}
-	*tci = BPF_CORE_READ(skb, vlan_tci);
+	*tci = direct ? skb->vlan_tci : BPF_CORE_READ(skb, vlan_tci);
 	return true;
 }
 
@@ -286,7 +287,7 @@ static __always_inline bool read_ethernet(const struct sk_buff *skb, __u8 *packe
 	__builtin_memset(flow, 0, sizeof(*flow));
 	if (linear < ETHERNET || bpf_probe_read_kernel(packet, c->end, BPF_CORE_READ(skb, data)))
 		return false;
-	if (skb_vlan(skb, &tci))
+	if (skb_vlan(skb, false, &tci))
 		add_vlan(flow, tci);
 	c->ethertype = get16(packet + 12);
 	if (parse_vlans(c, flow) != PARSED)

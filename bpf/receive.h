@@ -18,7 +18,7 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 
 	__builtin_memset(flow, 0, sizeof(*flow));
 	*length = ETHERNET + skb->len;
-	if (skb_vlan(skb, &tci)) {
+	if (skb_vlan(skb, true, &tci)) {
 		add_vlan(flow, tci);
 		*length += 4;
 	}
@@ -70,7 +70,7 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->interface = interface;
 	flight->batch = 1;
 	flight->segments = 1;
-	flight->cpu = bpf_get_smp_processor_id();
+	flight->cpu = cpu->number;
 	flight->visits_beyond = 0;
 	flight->visits = 0;
 	flight->exits = 0;
@@ -124,7 +124,7 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb)
 
 	if (!config || !config->armed)
 		return 0;
-	interface = selected_interface(config, device);
+	interface = selected_interface(config, device, true);
 	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
 		return 0;
 	cpu = this_cpu();

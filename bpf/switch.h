@@ -65,24 +65,26 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 	flight = find_flight(cpu, (__u64)skb);
 	if (!flight || flight->carrier != (__u64)skb)
 		return 0;
-	READ_MODULE(command, info, cmd);
+	READ_MODULE(command, info, cmd, false);
 	if (command != OVS_PACKET_CMD_MISS___vmlat)
 		return 0;
-	READ_MODULE(in_port, key, phy.in_port);
+	READ_MODULE(in_port, key, phy.in_port, false);
 	flight_goes_up(ctx, cpu, flight, skb, in_port);
 	return 0;
 }
 
-static __always_inline __u64 transmit_function(const struct net_device *device)
+static __always_inline __u64 transmit_function(const struct net_device *device, bool direct)
 {
-	return (__u64)BPF_CORE_READ(device, netdev_ops, ndo_start_xmit);
+	return direct ? (__u64)device->netdev_ops->ndo_start_xmit
+		      : (__u64)BPF_CORE_READ(device, netdev_ops, ndo_start_xmit);
 }
 
-static __always_inline const struct net_device *vport_device(const struct vport___vmlat *vport)
+static __always_inline const struct net_device *vport_device(const struct vport___vmlat *vport,
+							     bool direct)
 {
 	struct net_device *device = NULL;
 
-	READ_MODULE(device, vport, dev);
+	READ_MODULE(device, vport, dev, direct);
 	return device;
 }
 
@@ -106,7 +108,7 @@ static __always_inline void copy_leaves(struct cpu_state *cpu, const struct sk_b
 	if (!exit)
 		return;
 	flight->undirected = 0;
-	device = vport_device(vport);
+	device = vport_device(vport, false);
 	exit->device.ifindex = BPF_CORE_READ(device, ifindex);
 	exit->device.netns = BPF_CORE_READ(device, nd_net.net, ns.inum);
 	if (!insert_carrier((__u64)skb, flight))
@@ -114,7 +116,7 @@ static __always_inline void copy_leaves(struct cpu_state *cpu, const struct sk_b
 }
 
 static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
-						const struct sk_buff *skb)
+						const struct sk_buff *skb, bool direct)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
@@ -131,7 +133,7 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 	flight->undirected = 0;
 	visit(ctx, cpu, flight, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND, bpf_ktime_get_ns());
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
-	if (transmit_function(vport_device(vport)) == features.internal_dev_xmit)
+	if (transmit_function(vport_device(vport, direct), direct) == features.internal_dev_xmit)
 		flight_leaves(cpu, flight);
 	return 0;
 }

@@ -12,21 +12,22 @@
 #define VMLAT_TAP_H
 
 /* The module's types are in BTF from 5.11 on; before, their layout is as in modules.h. */
-#define READ_MODULE(to, from, field)                                                               \
+#define READ_MODULE(to, from, field, direct)                                                       \
 	do {                                                                                       \
 		if (bpf_core_field_exists((from)->field))                                          \
-			(to) = BPF_CORE_READ(from, field);                                         \
+			(to) = (direct) ? (from)->field : BPF_CORE_READ(from, field);              \
 		else                                                                               \
 			bpf_probe_read_kernel(&(to), sizeof(to),                                   \
 					      (void *)(from) +                                     \
 						      __builtin_offsetof(typeof(*(from)), field)); \
 	} while (0)
 
-static __always_inline const struct net_device *tun_device(const struct tun_struct___vmlat *tun)
+static __always_inline const struct net_device *tun_device(const struct tun_struct___vmlat *tun,
+							   bool direct)
 {
 	struct net_device *device = NULL;
 
-	READ_MODULE(device, tun, dev);
+	READ_MODULE(device, tun, dev, direct);
 	return device;
 }
 
@@ -37,7 +38,7 @@ static __always_inline const struct net_device *tun_device_of_socket(const struc
 
 	bpf_probe_read_kernel(&tun, sizeof(tun),
 			      (void *)socket + bpf_core_type_size(struct socket));
-	return tun_device(tun);
+	return tun_device(tun, false);
 }
 
 /* How many packets a tun_sendmsg brings: a batch, or 0: one that tun_get_user is to get. */
@@ -53,25 +54,20 @@ static __always_inline __u16 batched_packets(const struct msghdr *message)
 	return control.num;
 }
 
-static __always_inline bool starts_here(const struct vmlat_config *config,
-					const struct net_device *device)
-{
-	__u32 ifindex = BPF_CORE_READ(device, ifindex);
-	const struct vmlat_interface *interface;
-
-	if (!may_be_selected(config, ifindex))
-		return false;
-	interface = interface_of(BPF_CORE_READ(device, nd_net.net, ns.inum), ifindex);
-	return interface && interface->roles & VMLAT_ROLE_TX_START;
-}
-
 static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct net_device *device,
-					   __u16 packets)
+					   bool direct, __u16 packets)
 {
 	const struct vmlat_config *config = configuration();
-	struct cpu_state *cpu = this_cpu();
+	const struct vmlat_interface *interface;
+	struct cpu_state *cpu;
 
-	if (!cpu || !config || !config->armed || !starts_here(config, device))
+	if (!config || !config->armed || !device)
+		return 0;
+	interface = selected_interface(config, device, direct);
+	if (!interface || !(interface->roles & VMLAT_ROLE_TX_START))
+		return 0;
+	cpu = this_cpu();
+	if (!cpu)
 		return 0;
 	cpu->count.given += packets;
 	cpu->tap_call.thread = bpf_get_current_pid_tgid();

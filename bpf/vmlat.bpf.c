@@ -22,17 +22,21 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* One body, two wrappers. */
-#define HOOK(function, arguments, body)                      \
-	SEC("?kprobe/" #function)                            \
-	int BPF_KPROBE(function##__kprobe, UNWRAP arguments) \
-	{                                                    \
-		return body;                                 \
-	}                                                    \
-	SEC("?fentry/" #function)                            \
-	int BPF_PROG(function##__fentry, UNWRAP arguments)   \
-	{                                                    \
-		return body;                                 \
+/* One body, two wrappers; `direct` says which of them, for what reads the arguments. */
+#define HOOK(function, arguments, body)                            \
+	SEC("?kprobe/" #function)                                  \
+	int BPF_KPROBE(function##__kprobe, UNWRAP arguments)       \
+	{                                                          \
+		const bool direct __attribute__((unused)) = false; \
+                                                                   \
+		return body;                                       \
+	}                                                          \
+	SEC("?fentry/" #function)                                  \
+	int BPF_PROG(function##__fentry, UNWRAP arguments)         \
+	{                                                          \
+		const bool direct __attribute__((unused)) = true;  \
+                                                                   \
+		return body;                                       \
 	}
 #define UNWRAP(...) __VA_ARGS__
 
@@ -56,10 +60,10 @@ int BPF_PROG(netif_receive_skb__tp, struct sk_buff *skb)
 }
 
 HOOK(tun_get_user, (struct tun_struct___vmlat * tun),
-     tap_call_begins(VMLAT_HOOK_TUN_GET_USER, tun_device(tun), 1))
+     tap_call_begins(VMLAT_HOOK_TUN_GET_USER, tun_device(tun, direct), direct, 1))
 
 HOOK(tun_sendmsg, (struct socket * socket, struct msghdr *message),
-     tap_call_begins(VMLAT_HOOK_TUN_SENDMSG, tun_device_of_socket(socket),
+     tap_call_begins(VMLAT_HOOK_TUN_SENDMSG, tun_device_of_socket(socket), false,
 		     batched_packets(message)))
 
 RETURN_HOOK(tun_get_user, tap_call_ends())
@@ -120,11 +124,18 @@ HOOK(ovs_flow_key_extract_userspace, (struct net * net, struct nlattr *attr, str
      packet_reinjected(ctx, attr, skb))
 
 HOOK(ovs_vport_send, (struct vport___vmlat * vport, struct sk_buff *skb),
-     packet_leaves_switch(ctx, vport, skb))
+     packet_leaves_switch(ctx, vport, skb, direct))
 
-HOOK(__dev_queue_xmit, (struct sk_buff * skb), packet_queued(ctx, skb))
+HOOK(__dev_queue_xmit, (struct sk_buff * skb), packet_queued(ctx, skb, direct))
 
 HOOK(tun_net_xmit, (struct sk_buff * skb), packet_at_tap(ctx, skb))
+
+/* Qdisc, netdev_queue, skb */
+SEC("?tp_btf/qdisc_enqueue")
+int qdisc_enqueue__tp(__u64 *ctx)
+{
+	return packet_kept((struct sk_buff *)ctx[2]);
+}
 
 SEC("?tp_btf/net_dev_start_xmit")
 int BPF_PROG(net_dev_start_xmit__tp, const struct sk_buff *skb, const struct net_device *device)

@@ -6,8 +6,7 @@
 #include "counters.h"
 
 enum {
-	VMLAT_INTERFACES = 1024, /* selected at once */
-	VMLAT_INTERFACE_BITS = 1024,
+	VMLAT_INTERFACES = 1024, /* known at once */
 	VMLAT_INTERFACE_NONE = 0xffffffff,
 };
 
@@ -20,8 +19,12 @@ enum vmlat_role {
 	VMLAT_ROLE_RX_END = 16,
 };
 
-/* Value of the interfaces map; its key is a struct vmlat_device. */
+/*
+ * A device of the trace: at its ifindex % VMLAT_INTERFACES in the settings or, where another one
+ * stands there, in the interfaces map by its vmlat_device.
+ */
 struct vmlat_interface {
+	struct vmlat_device device; /* ifindex 0: nobody stands here */
 	__u32 roles;
 	__u32 index; /* into the traffic map and user space's table */
 };
@@ -60,8 +63,7 @@ struct vmlat_config {
 	__u64 threshold_ns;
 	__u32 outcomes; /* bit mask of the outcomes to report */
 	__u32 armed; /* packets may start */
-	/* bit ifindex % VMLAT_INTERFACE_BITS: some selected device has such an ifindex */
-	__u64 interface_bits[VMLAT_INTERFACE_BITS / 64];
+	struct vmlat_interface interfaces[VMLAT_INTERFACES];
 };
 
 /*
@@ -71,6 +73,8 @@ struct vmlat_config {
 struct vmlat_features {
 	__u32 stacks;
 	__u32 kfree_skb_reason; /* the tracepoint has the argument (5.17, and some 5.15) */
+	__u32 qdisc_enqueue; /* the tracepoint tells of each packet that a locked qdisc keeps */
+	__u32 pad;
 	__u64 internal_dev_xmit; /* its address, which tells OVS internal ports; 0: none */
 	__u64 tun_net_xmit; /* its address, which tells taps; 0: none */
 };

@@ -44,7 +44,8 @@ enum vmlat_hook_kind {
 
 /*
  * Without a REQUIRED hook no packet could be told begun or ended: no trace. Without an
- * OPTIONAL one its stage is missing from every report, which the header says.
+ * OPTIONAL one its stage is missing from every report, which the header says. Without a
+ * SHORTCUT each packet costs a little more.
  *
  * The functions have a symbol of exactly this name on every kernel from 4.18 to 7.3 that was
  * looked at (Debian's and Ubuntu's); the tracepoints and their first arguments as well.
@@ -73,7 +74,8 @@ enum vmlat_hook_kind {
 	X(NET_DEV_START_XMIT, DRIVER, BOTH, TRACEPOINT, REQUIRED, "", net_dev_start_xmit)    \
 	X(NET_DEV_XMIT, NONE, BOTH, TRACEPOINT, REQUIRED, "", net_dev_xmit)                  \
 	X(KFREE_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", kfree_skb)                        \
-	X(CONSUME_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", consume_skb)
+	X(CONSUME_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", consume_skb)                    \
+	X(QDISC_ENQUEUE, NONE, BOTH, TRACEPOINT, SHORTCUT, "", qdisc_enqueue)
 /* clang-format on */
 
 enum vmlat_hook {

@@ -13,17 +13,15 @@ static const struct {
 #undef X
 };
 
-enum { OPTIONAL, REQUIRED };
-
 const struct hook hooks[VMLAT_HOOK_COUNT] = {
-#define X(id, stage_, directions_, kind_, need, module_, name_) \
-	[VMLAT_HOOK_##id] = {                                   \
-		.name = #name_,                                 \
-		.module = module_,                              \
-		.stage = VMLAT_STAGE_##stage_,                  \
-		.directions = VMLAT_##directions_,              \
-		.kind = VMLAT_##kind_,                          \
-		.required = need,                               \
+#define X(id, stage_, directions_, kind_, need_, module_, name_) \
+	[VMLAT_HOOK_##id] = {                                    \
+		.name = #name_,                                  \
+		.module = module_,                               \
+		.stage = VMLAT_STAGE_##stage_,                   \
+		.directions = VMLAT_##directions_,               \
+		.kind = VMLAT_##kind_,                           \
+		.need = HOOK_##need_,                            \
 	},
 	VMLAT_HOOKS(X)
 #undef X
@@ -58,6 +56,8 @@ struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook id,
 	const struct hook *hook = &hooks[id];
 	bool at_return = hook->kind == VMLAT_RETURN, fentry;
 
+	if (id == VMLAT_HOOK_QDISC_ENQUEUE && kernel->deferred_enqueue)
+		return missing("another CPU may enqueue the packet");
 	if (hook->kind == VMLAT_TRACEPOINT)
 		return kernel__has_tracepoint(kernel, hook->name)
 			       ? chosen(hook->name, "tp", "tracepoint")

@@ -12,13 +12,15 @@ enum attach_mode {
 	ATTACH_KPROBE,
 };
 
+enum hook_need { HOOK_OPTIONAL, HOOK_REQUIRED, HOOK_SHORTCUT };
+
 struct hook {
 	const char *name; /* function or tracepoint */
 	const char *module; /* "": the kernel itself */
 	enum vmlat_stage stage;
 	int directions;
 	enum vmlat_hook_kind kind;
-	bool required;
+	enum hook_need need;
 };
 
 /* One hook's place on this kernel. */

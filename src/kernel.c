@@ -61,6 +61,20 @@ static bool has_enumerator(const struct btf *btf, const char *type, const char *
 	return false;
 }
 
+static bool has_member(const struct btf *btf, const char *type, const char *name)
+{
+	const struct btf_type *structure;
+	int id = btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT);
+
+	if (id < 0)
+		return false;
+	structure = btf__type_by_id(btf, id);
+	for (int i = 0; i < btf_vlen(structure); i++)
+		if (!strcmp(btf__name_by_offset(btf, btf_members(structure)[i].name_off), name))
+			return true;
+	return false;
+}
+
 /* Arguments of a tracepoint, from its btf_trace_ typedef: -1 when there is none. */
 static int tracepoint_arguments(const struct btf *btf, const char *name)
 {
@@ -91,6 +105,7 @@ int kernel__open(struct kernel *kernel)
 		return error;
 	kernel->kprobes = access("/sys/bus/event_source/devices/kprobe/type", R_OK) == 0;
 	kernel->get_func_arg = has_enumerator(kernel->btf, "bpf_func_id", "BPF_FUNC_get_func_arg");
+	kernel->deferred_enqueue = has_member(kernel->btf, "Qdisc", "defer_list");
 	kernel->drop_reasons = tracepoint_arguments(kernel->btf, "kfree_skb") >= 3;
 	return 0;
 }

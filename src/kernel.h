@@ -17,7 +17,9 @@ struct kernel {
 	struct btf *openvswitch; /* the same */
 	bool kprobes;
 	bool get_func_arg; /* the helper, 5.17 */
+	bool deferred_enqueue; /* a CPU may put another's packet into a qdisc, 6.19 */
 	bool drop_reasons; /* skb:kfree_skb has a reason, 5.17 and some 5.15 */
+	bool queue_by_others; /* a qdisc may get a packet from another CPU, 6.19 */
 };
 
 /*

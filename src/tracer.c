@@ -87,10 +87,12 @@ static int choose_hooks(struct tracer *tracer, const struct kernel *kernel,
 			continue;
 		}
 		*choice = hook__choose(kernel, id, options->attach);
-		if (choice->missing && hook->required) {
+		if (choice->missing && hook->need == HOOK_REQUIRED) {
 			log_error("cannot trace here: %s: %s", hook->name, choice->missing);
 			return EXIT_HOST;
 		}
+		if (choice->missing && hook->need == HOOK_SHORTCUT)
+			continue;
 		if (choice->missing) {
 			log_warn("%s is not traced: %s", hook->name, choice->missing);
 			continue;
@@ -133,6 +135,7 @@ static int load(struct tracer *tracer, const struct kernel *kernel, const struct
 	tracer->object->rodata->features = (struct vmlat_features){
 		.stacks = options->stacks,
 		.kfree_skb_reason = kernel->drop_reasons,
+		.qdisc_enqueue = !hook__choose(kernel, VMLAT_HOOK_QDISC_ENQUEUE, 0).missing,
 		.internal_dev_xmit =
 			symbols__address(kernel->symbols, "openvswitch", "internal_dev_xmit"),
 		.tun_net_xmit = symbols__address(kernel->symbols, "tun", "tun_net_xmit"),
@@ -167,16 +170,35 @@ static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
 
 	for (size_t i = 0; i < devices->count; i++) {
 		const struct device *device = &devices->all[i];
-		struct vmlat_interface entry = { .roles = device->roles, .index = i };
-		__u32 bit = device->id.ifindex % VMLAT_INTERFACE_BITS;
+		struct vmlat_interface entry = { .device = device->id,
+						 .roles = device->roles,
+						 .index = i };
+		struct vmlat_interface *place =
+			&tracer->config->interfaces[device->id.ifindex % VMLAT_INTERFACES];
 
 		if (!device->roles)
 			continue;
-		if (bpf_map_update_elem(fd, &device->id, &entry, BPF_ANY))
+		if (!place->device.ifindex)
+			*place = entry;
+		else if (bpf_map_update_elem(fd, &device->id, &entry, BPF_ANY))
 			return -errno;
-		tracer->config->interface_bits[bit / 64] |= 1ULL << bit % 64;
 	}
 	return 0;
+}
+
+/* Its number, which costs each CPU a call to find out (before 6.10). */
+static int number_cpus(struct tracer *tracer)
+{
+	const struct bpf_map *map = tracer->object->maps.cpus;
+	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
+	cleanup_free char *values = calloc(tracer->cpus, stride);
+	__u32 zero = 0;
+
+	if (!values)
+		return -ENOMEM;
+	for (int cpu = 0; cpu < tracer->cpus; cpu++)
+		*(__u64 *)(values + cpu * stride + sizeof(struct vmlat_counters)) = cpu;
+	return bpf_map_update_elem(bpf_map__fd(map), &zero, values, BPF_ANY) ? -errno : 0;
 }
 
 static int map_memory(struct tracer *tracer)
@@ -223,6 +245,8 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	error = fill_interfaces(tracer, devices);
 	if (!error)
 		error = fill_slots(tracer);
+	if (!error)
+		error = number_cpus(tracer);
 	if (error)
 		return error;
 	tracer->ring = ring_buffer__new(bpf_map__fd(tracer->object->maps.reports), handle_record,

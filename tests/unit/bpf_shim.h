@@ -21,7 +21,11 @@
 /* bpf_core_read.h: a kernel before 6.2 has vlan_present, a later one has not */
 static bool kernel_has_vlan_present;
 #define bpf_core_field_exists(field)		   kernel_has_vlan_present
-#define BPF_CORE_READ(from, field)		   ((from)->field)
+#define SHIM_READ_2(from, a)			   ((from)->a)
+#define SHIM_READ_3(from, a, b)			   ((from)->a->b)
+#define SHIM_THIRD(a, b, c, name, ...)		   name
+#define BPF_CORE_READ(...)			   SHIM_THIRD(__VA_ARGS__, SHIM_READ_3, SHIM_READ_2, )(__VA_ARGS__)
+#define BPF_CORE_READ_BITFIELD(from, field)	   ((from)->field)
 #define BPF_CORE_READ_BITFIELD_PROBED(from, field) ((from)->field)
 
 /* vmlinux.h */

@@ -616,11 +616,11 @@ static void before_6_2_a_tag_is_there_when_vlan_present_says_so(void **state)
 
 	(void)state;
 	kernel_has_vlan_present = true;
-	assert_true(skb_vlan(&skb, &tci));
+	assert_true(skb_vlan(&skb, false, &tci));
 	assert_int_equal(tci, 100);
 	skb.vlan_present = 0;
 	skb.vlan_proto = htons(ETHERTYPE_VLAN); /* left behind */
-	assert_false(skb_vlan(&skb, &tci));
+	assert_false(skb_vlan(&skb, false, &tci));
 }
 
 static void since_6_2_a_tag_is_there_when_its_protocol_is(void **state)
@@ -630,10 +630,10 @@ static void since_6_2_a_tag_is_there_when_its_protocol_is(void **state)
 
 	(void)state;
 	kernel_has_vlan_present = false;
-	assert_true(skb_vlan(&skb, &tci)); /* a priority tag has VLAN 0 */
+	assert_true(skb_vlan(&skb, false, &tci)); /* a priority tag has VLAN 0 */
 	assert_int_equal(tci, 0);
 	skb.vlan_proto = 0;
-	assert_false(skb_vlan(&skb, &tci));
+	assert_false(skb_vlan(&skb, false, &tci));
 }
 
 /* --- whole frames --- */
@@ -967,46 +967,45 @@ static void the_first_filter_that_fails_is_the_reason(void **state)
 
 /* --- interfaces --- */
 
-static struct vmlat_interface tap_entry;
+static struct vmlat_interface second = { .device = { 1, 70 + VMLAT_INTERFACES } };
 static int lookups;
 
-/* The map of a trace of ifindex 70 in namespace 1. */
+/* The interfaces map has what does not stand in the settings. */
 static void *bpf_map_lookup_elem(const void *map, const void *key)
 {
-	const struct vmlat_device *device = key;
-
 	lookups++;
-	if (map == &interfaces && device->netns == 1 && device->ifindex == 70)
-		return &tap_entry;
-	return NULL;
+	return map == &interfaces && !memcmp(key, &second.device, sizeof(second.device)) ? &second
+											 : NULL;
 }
 
 static void an_interface_is_known_by_number_and_namespace(void **state)
 {
-	struct vmlat_config config = { .interface_bits[1] = 1ULL << 6 };
+	static struct vmlat_config config = { .interfaces[70].device = { 1, 70 } };
 	struct net ours = { .ns.inum = 1 }, other = { .ns.inum = 2 };
 	struct net_device device = { .ifindex = 70, .nd_net.net = &ours };
 
 	(void)state;
-	assert_ptr_equal(selected_interface(&config, &device), &tap_entry);
+	assert_ptr_equal(selected_interface(&config, &device, true), &config.interfaces[70]);
+	assert_ptr_equal(selected_interface(&config, &device, false), &config.interfaces[70]);
 	device.nd_net.net = &other;
-	assert_null(selected_interface(&config, &device));
-	device.ifindex = 70 + VMLAT_INTERFACE_BITS; /* has the same bit */
+	assert_null(selected_interface(&config, &device, true));
+	device.ifindex = 70 + VMLAT_INTERFACES; /* the same place */
+	assert_null(selected_interface(&config, &device, true));
 	device.nd_net.net = &ours;
-	assert_null(selected_interface(&config, &device));
+	assert_ptr_equal(selected_interface(&config, &device, true), &second);
 }
 
-static void an_interface_without_its_bit_costs_no_lookup(void **state)
+static void an_interface_whose_place_is_empty_costs_no_lookup(void **state)
 {
-	struct vmlat_config config = { .interface_bits[1] = 1ULL << 6 };
+	static struct vmlat_config config = { .interfaces[70].device = { 1, 70 } };
 	struct net ours = { .ns.inum = 1 };
 	struct net_device device = { .nd_net.net = &ours };
 
 	(void)state;
 	lookups = 0;
-	for (device.ifindex = 0; device.ifindex < VMLAT_INTERFACE_BITS; device.ifindex++)
+	for (device.ifindex = 0; device.ifindex < VMLAT_INTERFACES; device.ifindex++)
 		if (device.ifindex != 70)
-			assert_null(selected_interface(&config, &device));
+			assert_null(selected_interface(&config, &device, true));
 	assert_int_equal(lookups, 0);
 }
 
@@ -1053,7 +1052,7 @@ int main(void)
 		cmocka_unit_test(a_port_filter_turns_away_what_has_no_ports),
 		cmocka_unit_test(the_first_filter_that_fails_is_the_reason),
 		cmocka_unit_test(an_interface_is_known_by_number_and_namespace),
-		cmocka_unit_test(an_interface_without_its_bit_costs_no_lookup),
+		cmocka_unit_test(an_interface_whose_place_is_empty_costs_no_lookup),
 	};
 
 	return cmocka_run_group_tests_name("packet", tests, NULL, NULL);
