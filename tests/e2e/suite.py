@@ -18,7 +18,7 @@ import cases_way  # in the order in which they run
 import cases_filter
 import cases_outcome
 import cases_cli
-import cases_stack
+import cases_tcp
 
 
 def check_nothing_left(before):
