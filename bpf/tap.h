@@ -79,12 +79,21 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	return 0;
 }
 
+/*
+ * A packet that is in this CPU's slot still is in a queue whose device was stopped: the qdisc
+ * was passed by and the packet put back (sch_direct_xmit, dev_requeue_skb), which nothing tells.
+ */
 static __always_inline int tap_call_ends(void)
 {
 	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
 
-	if (cpu && cpu->tap_call.thread == bpf_get_current_pid_tgid())
-		cpu->tap_call.thread = 0;
+	if (!cpu || cpu->tap_call.thread != bpf_get_current_pid_tgid())
+		return 0;
+	cpu->tap_call.thread = 0;
+	flight = current_flight(cpu);
+	if (flight && !flight->candidate)
+		publish_flight(cpu, flight);
 	return 0;
 }
 
