@@ -145,7 +145,10 @@ static __always_inline void skb_done(struct cpu_state *cpu, struct vmlat_flight 
 	}
 	exit = open_exit(flight, skb);
 	if (exit)
-		close_exit(exit, outcome, ns ? ns : exit->ns);
+		close_exit(exit, outcome,
+			   ns			    ? ns
+			   : flight->carrier == skb ? flight->last_ns
+						    : exit->ns);
 	if (flight->carrier == skb) {
 		end_flight(cpu, flight, outcome, ns);
 	} else {

@@ -89,34 +89,57 @@ static __always_inline void count_start(struct cpu_state *cpu, struct vmlat_flig
 	cpu->count.started++;
 }
 
-static __always_inline void tx_begins(void *ctx, struct cpu_state *cpu, struct vmlat_flight *flight,
-				      __u64 device)
+/* Its way begins with the tap's call that brought it, as far as that is known. */
+static __always_inline void begin_at_tap(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight, __u64 device)
 {
 	const struct tap_call *call = tap_call_of(cpu, device);
 	enum vmlat_hook hook = VMLAT_HOOK_NETIF_RECEIVE_SKB;
-	__u64 now;
 
-	flight->direction = VMLAT_TX;
 	flight->pid = bpf_get_current_pid_tgid() >> 32;
 	if (call) {
-		now = call->ns;
+		flight->begin_ns = call->ns;
 		hook = call->hook;
 		flight->batch = call->packets;
 		__builtin_memcpy(flight->comm, call->comm, sizeof(flight->comm));
 	} else {
-		now = bpf_ktime_get_ns();
+		flight->begin_ns = bpf_ktime_get_ns();
 		bpf_get_current_comm(flight->comm, sizeof(flight->comm));
 	}
-	flight->begin_ns = now;
+	visit(ctx, cpu, flight, VMLAT_STAGE_TAP_IN, hook, flight->begin_ns);
+}
+
+static __always_inline void begin_at_nic(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight)
+{
+	flight->begin_ns = bpf_ktime_get_ns();
+	visit(ctx, cpu, flight, VMLAT_STAGE_NIC, VMLAT_HOOK_NETIF_RECEIVE_SKB, flight->begin_ns);
+}
+
+/* A tap where TX does not start may still bring another VM's RX. */
+static __always_inline void begin_flight(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight, const struct sk_buff *skb,
+					 __u32 roles)
+{
+	bool tx = roles & VMLAT_ROLE_TX_START;
+
+	flight->direction = tx ? VMLAT_TX : VMLAT_RX;
+	flight->candidate = !tx;
+	if (roles & VMLAT_ROLE_TAP)
+		begin_at_tap(ctx, cpu, flight, (__u64)skb->dev);
+	else
+		begin_at_nic(ctx, cpu, flight);
+	if (!tx)
+		return;
 	count_start(cpu, flight);
 	count_traffic(flight->interface, VMLAT_TX, flight->length);
-	visit(ctx, cpu, flight, VMLAT_STAGE_TAP_IN, hook, now);
+	if (!skb->dev->rx_handler)
+		flight_leaves(cpu, flight); /* to the host's stack */
 }
 
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb)
 {
 	const struct vmlat_config *config = configuration();
-	const struct net_device *device = skb->dev;
 	const struct vmlat_interface *interface;
 	struct vmlat_flight *flight;
 	struct cpu_state *cpu;
@@ -124,7 +147,7 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb)
 
 	if (!config || !config->armed)
 		return 0;
-	interface = selected_interface(config, device, true);
+	interface = selected_interface(config, skb->dev, true);
 	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
 		return 0;
 	cpu = this_cpu();
@@ -138,24 +161,13 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb)
 	if (!passes(cpu, config, skb, &length))
 		return 0;
 	flight = new_flight(cpu);
-	if (!flight) {
-		if (interface->roles & VMLAT_ROLE_TX_START) {
-			cpu->count.started++;
-			cpu->count.outcomes[VMLAT_EVICTED]++;
-		}
-		return 0;
+	if (flight) {
+		fill_flight(flight, cpu, skb, length, interface->index);
+		begin_flight(ctx, cpu, flight, skb, interface->roles);
+	} else if (interface->roles & VMLAT_ROLE_TX_START) {
+		cpu->count.started++;
+		cpu->count.outcomes[VMLAT_EVICTED]++;
 	}
-	fill_flight(flight, cpu, skb, length, interface->index);
-	if (interface->roles & VMLAT_ROLE_TX_START) {
-		tx_begins(ctx, cpu, flight, (__u64)device);
-		if (!device->rx_handler)
-			flight_leaves(cpu, flight); /* to the host's stack */
-		return 0;
-	}
-	flight->direction = VMLAT_RX;
-	flight->candidate = 1;
-	flight->begin_ns = bpf_ktime_get_ns();
-	visit(ctx, cpu, flight, VMLAT_STAGE_NIC, VMLAT_HOOK_NETIF_RECEIVE_SKB, flight->begin_ns);
 	return 0;
 }
 

@@ -52,29 +52,29 @@ enum vmlat_hook_kind {
  */
 /* clang-format off */
 /* id, stage, directions, kind, need, module ("" is the kernel itself), name */
-#define VMLAT_HOOKS(X)                                                                       \
-	X(NETIF_RECEIVE_SKB, NIC, BOTH, TRACEPOINT, REQUIRED, "", netif_receive_skb)         \
-	X(TUN_GET_USER, TAP_IN, TX, FUNCTION, OPTIONAL, "tun", tun_get_user)                 \
-	X(TUN_SENDMSG, TAP_IN, TX, FUNCTION, OPTIONAL, "tun", tun_sendmsg)                   \
-	X(TUN_GET_USER_RETURN, NONE, TX, RETURN, OPTIONAL, "tun", tun_get_user)              \
-	X(TUN_SENDMSG_RETURN, NONE, TX, RETURN, OPTIONAL, "tun", tun_sendmsg)                \
-	X(INTERNAL_DEV_XMIT, OVS_IN, BOTH, FUNCTION, OPTIONAL, "openvswitch",                \
-	  internal_dev_xmit)                                                                 \
-	X(NETDEV_FRAME_HOOK, OVS_IN, BOTH, FUNCTION, OPTIONAL, "openvswitch",                \
-	  netdev_frame_hook)                                                                 \
-	X(OVS_DP_PROCESS_PACKET, DATAPATH, BOTH, FUNCTION, OPTIONAL, "openvswitch",          \
-	  ovs_dp_process_packet)                                                             \
-	X(OVS_DP_UPCALL, UPCALL, BOTH, FUNCTION, OPTIONAL, "openvswitch", ovs_dp_upcall)     \
-	X(OVS_DP_UPCALL_RETURN, NONE, BOTH, RETURN, OPTIONAL, "openvswitch", ovs_dp_upcall)  \
+#define VMLAT_HOOKS(X)                                                                      \
+	X(NETIF_RECEIVE_SKB, NIC, BOTH, TRACEPOINT, REQUIRED, "", netif_receive_skb)        \
+	X(TUN_GET_USER, TAP_IN, BOTH, FUNCTION, OPTIONAL, "tun", tun_get_user)              \
+	X(TUN_SENDMSG, TAP_IN, BOTH, FUNCTION, OPTIONAL, "tun", tun_sendmsg)                \
+	X(TUN_GET_USER_RETURN, NONE, BOTH, RETURN, OPTIONAL, "tun", tun_get_user)           \
+	X(TUN_SENDMSG_RETURN, NONE, BOTH, RETURN, OPTIONAL, "tun", tun_sendmsg)             \
+	X(INTERNAL_DEV_XMIT, OVS_IN, BOTH, FUNCTION, OPTIONAL, "openvswitch",               \
+	  internal_dev_xmit)                                                                \
+	X(NETDEV_FRAME_HOOK, OVS_IN, BOTH, FUNCTION, OPTIONAL, "openvswitch",               \
+	  netdev_frame_hook)                                                                \
+	X(OVS_DP_PROCESS_PACKET, DATAPATH, BOTH, FUNCTION, OPTIONAL, "openvswitch",         \
+	  ovs_dp_process_packet)                                                            \
+	X(OVS_DP_UPCALL, UPCALL, BOTH, FUNCTION, OPTIONAL, "openvswitch", ovs_dp_upcall)    \
+	X(OVS_DP_UPCALL_RETURN, NONE, BOTH, RETURN, OPTIONAL, "openvswitch", ovs_dp_upcall) \
 	X(OVS_FLOW_KEY_EXTRACT_USERSPACE, REINJECT, BOTH, FUNCTION, OPTIONAL, "openvswitch", \
-	  ovs_flow_key_extract_userspace)                                                    \
-	X(OVS_VPORT_SEND, VPORT, BOTH, FUNCTION, OPTIONAL, "openvswitch", ovs_vport_send)    \
-	X(DEV_QUEUE_XMIT, XMIT, BOTH, FUNCTION, OPTIONAL, "", __dev_queue_xmit)              \
-	X(TUN_NET_XMIT, TAP_OUT, RX, FUNCTION, OPTIONAL, "tun", tun_net_xmit)                \
-	X(NET_DEV_START_XMIT, DRIVER, BOTH, TRACEPOINT, REQUIRED, "", net_dev_start_xmit)    \
-	X(NET_DEV_XMIT, NONE, BOTH, TRACEPOINT, REQUIRED, "", net_dev_xmit)                  \
-	X(KFREE_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", kfree_skb)                        \
-	X(CONSUME_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", consume_skb)                    \
+	  ovs_flow_key_extract_userspace)                                                   \
+	X(OVS_VPORT_SEND, VPORT, BOTH, FUNCTION, OPTIONAL, "openvswitch", ovs_vport_send)   \
+	X(DEV_QUEUE_XMIT, XMIT, BOTH, FUNCTION, OPTIONAL, "", __dev_queue_xmit)             \
+	X(TUN_NET_XMIT, TAP_OUT, RX, FUNCTION, OPTIONAL, "tun", tun_net_xmit)               \
+	X(NET_DEV_START_XMIT, DRIVER, BOTH, TRACEPOINT, REQUIRED, "", net_dev_start_xmit)   \
+	X(NET_DEV_XMIT, NONE, BOTH, TRACEPOINT, REQUIRED, "", net_dev_xmit)                 \
+	X(KFREE_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", kfree_skb)                       \
+	X(CONSUME_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", consume_skb)                   \
 	X(QDISC_ENQUEUE, NONE, BOTH, TRACEPOINT, SHORTCUT, "", qdisc_enqueue)
 /* clang-format on */
 

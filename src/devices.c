@@ -216,6 +216,24 @@ static void select_default(struct devices *devices, bool taps, __u32 roles)
 	}
 }
 
+/*
+ * From VM to VM the other end is a tap: any, unless NICs are named. A packet is one flight, of TX
+ * where TX is traced from its tap.
+ */
+static void select_other_taps(struct devices *devices, bool tx, bool rx, bool nics_named)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		struct device *device = &devices->all[i];
+
+		if (!device->tap)
+			continue;
+		if (tx && (!nics_named || device->roles))
+			device->roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
+		if (rx && !nics_named && !(device->roles & VMLAT_ROLE_TX_START))
+			device->roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_RX_START;
+	}
+}
+
 int devices__select(struct devices *devices, const struct device_choice *choice)
 {
 	bool tx = choice->directions & VMLAT_TX, rx = choice->directions & VMLAT_RX;
@@ -235,10 +253,7 @@ int devices__select(struct devices *devices, const struct device_choice *choice)
 		select_default(devices, true, tap);
 	if (!choice->nics)
 		select_default(devices, false, nic);
-	/* from VM to VM the way out is the other tap: any, unless the ends are named */
-	for (size_t i = 0; tx && i < devices->count; i++)
-		if (devices->all[i].tap && (!choice->nics || devices->all[i].roles))
-			devices->all[i].roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
+	select_other_taps(devices, tx, rx, choice->nics);
 	return 0;
 }
 

@@ -35,6 +35,11 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 	memset(report, 0, sizeof(*report));
 	report->flight = flight;
 	report->total_ns = flight->last_ns - flight->begin_ns;
+	if (flight->direction == VMLAT_RX && start && start->tap) {
+		report->peer = start;
+		report->tap = end && end->tap ? end : NULL;
+		return;
+	}
 	if (flight->direction == VMLAT_RX) {
 		report->phy = devices__name(context->devices, &flight->start, report->phy_buffer,
 					    sizeof(report->phy_buffer));

@@ -27,7 +27,8 @@ struct report_context {
 struct report {
 	const struct vmlat_flight *flight;
 	const struct device *tap; /* where it left (TX) or entered (RX) the VM; NULL unknown */
-	const struct device *peer; /* TX to another VM of this host: its tap; else NULL */
+	const struct device
+		*peer; /* the tap of another VM of this host at the other end; or NULL */
 	const char *phy; /* the NIC; NULL unknown or none */
 	__u64 total_ns;
 	char phy_buffer[64];

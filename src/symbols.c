@@ -62,18 +62,24 @@ static int add(struct symbols *symbols, __u64 address, const char *name, __u32 m
 	return symbols->entries[symbols->count++].name ? 0 : -ENOMEM;
 }
 
-/* One line: "ffffffff81000000 T name\t[module]". Only functions are kept. */
+/* One line: "ffffffff81000000 T name\t[module]\n". Only functions are kept. */
 static int parse_line(struct symbols *symbols, char *line, __u32 *module)
 {
-	char name[512], type, owner[64] = "";
-	unsigned long long address;
+	char *name, *owner, *end;
+	__u64 address = strtoull(line, &end, 16);
 
-	if (sscanf(line, "%llx %c %511s [%63[^]]", &address, &type, name, owner) < 3)
-		return 0;
-	if (!strchr("tTwW", type))
+	if (end == line || end[0] != ' ' || !end[1] || end[2] != ' ' || !strchr("tTwW", end[1]))
 		return 0;
 	if (!address)
 		return -EPERM;
+	name = end + 3;
+	owner = name + strcspn(name, " \t\n");
+	end = strchr(owner, '[');
+	*owner = '\0';
+	owner = end ? end + 1 : owner;
+	owner[strcspn(owner, "]")] = '\0';
+	if (!*name)
+		return 0;
 	if (strcmp(symbols->text + *module, owner)) {
 		*module = keep(symbols, owner);
 		if (!*module)

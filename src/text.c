@@ -80,21 +80,21 @@ static void print_tap(FILE *out, const struct device *tap)
 		fprintf(out, " (%s)", printable(tap->vm, sizeof(tap->vm)).text);
 }
 
+/* One end and the other, in the direction of the packet. */
 static void print_devices(FILE *out, const struct report *report)
 {
-	if (report->flight->direction == VMLAT_RX) {
-		fprintf(out, "Physical: %s → ", printable(report->phy, 64).text);
-		print_tap(out, report->tap);
-	} else {
-		print_tap(out, report->tap);
-		if (report->peer) {
-			fputs(" → ", out);
-			print_tap(out, report->peer);
-		} else {
-			fprintf(out, " → Physical: %s",
-				printable(report->phy ? report->phy : "unknown", 64).text);
-		}
-	}
+	bool rx = report->flight->direction == VMLAT_RX;
+
+	if (!rx || report->peer)
+		print_tap(out, rx ? report->peer : report->tap);
+	else
+		fprintf(out, "Physical: %s", printable(report->phy, 64).text);
+	fputs(" → ", out);
+	if (rx || report->peer)
+		print_tap(out, rx ? report->tap : report->peer);
+	else
+		fprintf(out, "Physical: %s",
+			printable(report->phy ? report->phy : "unknown", 64).text);
 	fputc('\n', out);
 }
 

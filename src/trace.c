@@ -177,9 +177,6 @@ static int begin(struct trace *trace)
 	struct timespec start;
 	int error;
 
-	error = open_output(trace);
-	if (error)
-		return error;
 	clock_gettime(CLOCK_REALTIME, &start);
 	trace->format->header(&trace->report, &start);
 	flush(trace);
@@ -297,6 +294,8 @@ static int set_up(struct trace *trace)
 
 	if (!error)
 		error = open_devices(trace);
+	if (!error)
+		error = open_output(trace);
 	if (error)
 		return error;
 	trace->report.options = trace->options;

@@ -66,13 +66,14 @@ static void a_direction_gives_half_of_the_roles(void **state)
 	(void)state;
 	assert_int_equal(roles(&tx, "vnet0"), TAP_END | VMLAT_ROLE_TX_START);
 	assert_int_equal(roles(&tx, "eth0"), VMLAT_ROLE_TX_END);
-	assert_int_equal(roles(&rx, "vnet0"), VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END);
+	assert_int_equal(roles(&rx, "vnet0"),
+			 VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END | VMLAT_ROLE_RX_START);
 	assert_int_equal(roles(&rx, "eth0"), VMLAT_ROLE_RX_START);
 	devices__free(&tx);
 	devices__free(&rx);
 }
 
-static void named_taps_start_alone_but_any_tap_may_be_the_end(void **state)
+static void named_taps_alone_start_tx_but_any_tap_may_be_the_other_end(void **state)
 {
 	struct devices devices = selected(
 		(struct device_choice){ .taps = LIST("vnet0", "tap9"), .directions = VMLAT_BOTH });
@@ -80,10 +81,25 @@ static void named_taps_start_alone_but_any_tap_may_be_the_end(void **state)
 	(void)state;
 	assert_int_equal(roles(&devices, "vnet0"), TAP_BOTH | TAP_END);
 	assert_int_equal(roles(&devices, "tap9"), TAP_BOTH | TAP_END);
-	assert_int_equal(roles(&devices, "vnet1"), TAP_END);
-	assert_int_equal(roles(&devices, "vnet2"), TAP_END);
+	assert_int_equal(roles(&devices, "vnet1"), TAP_END | VMLAT_ROLE_RX_START);
+	assert_int_equal(roles(&devices, "vnet2"), TAP_END | VMLAT_ROLE_RX_START);
 	assert_int_equal(roles(&devices, "eth0"), NIC_BOTH);
 	devices__free(&devices);
+}
+
+static void rx_may_come_from_any_tap_unless_nics_are_named(void **state)
+{
+	struct devices any =
+		selected((struct device_choice){ .taps = LIST("vnet0"), .directions = VMLAT_RX });
+	struct devices named = selected((struct device_choice){
+		.taps = LIST("vnet0"), .nics = LIST("eth0"), .directions = VMLAT_RX });
+
+	(void)state;
+	assert_int_equal(roles(&any, "vnet2"), VMLAT_ROLE_TAP | VMLAT_ROLE_RX_START);
+	assert_int_equal(roles(&named, "vnet2"), 0);
+	assert_int_equal(roles(&named, "vnet0"), VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END);
+	devices__free(&any);
+	devices__free(&named);
 }
 
 static void named_ends_are_the_only_ones(void **state)
@@ -286,7 +302,8 @@ int main(void)
 		cmocka_unit_test(by_default_it_is_every_tap_and_the_nics_that_lead_to_a_switch),
 		cmocka_unit_test(when_no_nic_leads_to_a_switch_it_is_every_nic),
 		cmocka_unit_test(a_direction_gives_half_of_the_roles),
-		cmocka_unit_test(named_taps_start_alone_but_any_tap_may_be_the_end),
+		cmocka_unit_test(named_taps_alone_start_tx_but_any_tap_may_be_the_other_end),
+		cmocka_unit_test(rx_may_come_from_any_tap_unless_nics_are_named),
 		cmocka_unit_test(named_ends_are_the_only_ones),
 		cmocka_unit_test(a_tap_that_may_only_be_the_end_is_not_the_users_choice),
 		cmocka_unit_test(what_is_chosen_for_rx_is_chosen),

@@ -46,6 +46,19 @@ static void from_vm_to_vm_there_is_a_peer_and_no_nic(void **state)
 	assert_null(report.phy);
 }
 
+static void rx_from_another_vm_has_its_tap_as_the_peer(void **state)
+{
+	struct sample *sample = *state;
+	struct report report;
+
+	make_rx(&sample->flight);
+	sample->flight.start.ifindex = 8;
+	report = described(sample);
+	assert_ptr_equal(report.peer, host_device(&sample->devices, "vnet2"));
+	assert_ptr_equal(report.tap, host_device(&sample->devices, "vnet0"));
+	assert_null(report.phy);
+}
+
 static void without_an_exit_the_other_end_is_unknown(void **state)
 {
 	struct sample *sample = *state;
@@ -219,6 +232,7 @@ int main(void)
 		sample_test(tx_goes_from_the_tap_to_the_nic),
 		sample_test(rx_goes_from_the_nic_to_the_tap),
 		sample_test(from_vm_to_vm_there_is_a_peer_and_no_nic),
+		sample_test(rx_from_another_vm_has_its_tap_as_the_peer),
 		sample_test(without_an_exit_the_other_end_is_unknown),
 		sample_test(of_several_exits_one_that_completed_counts),
 		sample_test(a_device_that_is_new_is_known_by_its_number),
