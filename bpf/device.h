@@ -28,7 +28,8 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, b
 	if (!cpu)
 		return 0;
 	flight = find_flight(cpu, (__u64)skb);
-	if (!flight || flight->candidate || flight->carrier != (__u64)skb)
+	if (!flight || flight->candidate || flight->carrier != (__u64)skb ||
+	    !still_carrier(cpu, flight, skb))
 		return 0;
 	if (flight->direction == VMLAT_TX)
 		visit(ctx, cpu, flight, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
@@ -92,7 +93,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	end = interface && ends_here(flight, interface->roles);
 	if (!end && transmit_function(device, true) != features.tun_net_xmit) {
 		if (carrier)
-			flight_leaves(cpu, flight); /* by a tunnel or a veth */
+			flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
 		return 0;
 	}
 	if (flight->place == VMLAT_PUBLISHED || (!carrier && flight->place != VMLAT_CUT))
@@ -194,8 +195,10 @@ static __always_inline int packet_sent(__u64 skb, int result)
 	if (!cpu || cpu->driving_skb != skb)
 		return 0;
 	flight = flight_of(&cpu->driving);
-	if (!flight)
+	if (!flight) {
+		cpu->driving_skb = 0;
 		return 0;
+	}
 	if (result == SENT)
 		skb_taken(cpu, flight, skb);
 	else if (result == BUSY)

@@ -189,7 +189,7 @@ static __always_inline void count_drop(struct cpu_state *cpu, const struct vmlat
 	count = bpf_map_lookup_elem(&drops, &key);
 	if (count)
 		++*count;
-	else if (bpf_map_update_elem(&drops, &key, &one, BPF_NOEXIST))
+	else if (bpf_map_update_elem(&drops, &key, &one, BPF_ANY))
 		cpu->count.drops_lost++;
 }
 
@@ -238,14 +238,23 @@ static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_fli
 	}
 }
 
+static __always_inline void forget_copies(const struct vmlat_flight *flight)
+{
+	struct flight_ref ref = ref_of(flight);
+
+	bpf_map_delete_elem(&shared_flights, &ref);
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
+		if (!flight->exit[i].closed)
+			remove_carrier(flight->exit[i].skb);
+}
+
 /* Count, report and forget a flight that the caller has won. */
 static __noinline int finish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
-	struct flight_ref ref = ref_of(flight);
 	__u32 outcome = flight->outcome;
 
 	if (flight->shared)
-		bpf_map_delete_elem(&shared_flights, &ref);
+		forget_copies(flight);
 	if (outcome < VMLAT_OUTCOME_COUNT)
 		cpu->count.outcomes[outcome]++;
 	if (outcome == VMLAT_DROPPED)
@@ -335,7 +344,7 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 		return 0;
 	stale = published_flight(flight->carrier);
 	if (stale && stale->carrier == flight->carrier)
-		end_flight(cpu, stale, VMLAT_EVICTED, 0);
+		end_flight(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 	else
 		remove_carrier(flight->carrier);
 	if (insert_carrier(flight->carrier, flight))
@@ -345,10 +354,31 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 }
 
 /* To where the trace does not end; the packet may come back, on any CPU. */
-static __always_inline void flight_leaves(struct cpu_state *cpu, struct vmlat_flight *flight)
+static __always_inline void flight_leaves(struct cpu_state *cpu, struct vmlat_flight *flight,
+					  enum vmlat_left how)
 {
-	flight->left = 1;
+	flight->left = how;
 	publish_flight(cpu, flight);
+}
+
+static __always_inline bool shares_buffer(const struct vmlat_flight *flight,
+					  const struct sk_buff *skb)
+{
+	return (__u64)BPF_CORE_READ(skb, head) == flight->head;
+}
+
+/*
+ * Whether the skb at the carrier's address is the carrier still. Some of the host's stack frees
+ * without a word (__kfree_skb of sk_eat_skb, kfree_skb_partial), and the address is then another
+ * packet's: the flight ended there.
+ */
+static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_flight *flight,
+					  const struct sk_buff *skb)
+{
+	if (flight->left != VMLAT_TO_HOST || shares_buffer(flight, skb))
+		return true;
+	end_flight(cpu, flight, VMLAT_DIVERTED, 0);
+	return false;
 }
 
 /* --- its start --- */
@@ -385,9 +415,9 @@ static __always_inline struct vmlat_flight *new_flight(struct cpu_state *cpu)
 	slot = slot_at(cpu->slot);
 	if (!slot)
 		return NULL;
+	slot->flight.place = VMLAT_FREE; /* until all of it is written */
 	slot->flight.slot = cpu->slot;
 	slot->flight.generation++;
-	slot->flight.place = VMLAT_ON_CPU;
 	return &slot->flight;
 }
 

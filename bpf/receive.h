@@ -53,7 +53,7 @@ static __always_inline void evict_stale(struct cpu_state *cpu, __u64 skb)
 	struct vmlat_flight *stale = published_flight(skb);
 
 	if (stale && stale->carrier == skb)
-		end_flight(cpu, stale, VMLAT_EVICTED, 0);
+		end_flight(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 }
 
 static __always_inline void fill_flight(struct vmlat_flight *flight, const struct cpu_state *cpu,
@@ -129,12 +129,14 @@ static __always_inline void begin_flight(void *ctx, struct cpu_state *cpu,
 		begin_at_tap(ctx, cpu, flight, (__u64)skb->dev);
 	else
 		begin_at_nic(ctx, cpu, flight);
+	barrier();
+	flight->place = VMLAT_ON_CPU;
 	if (!tx)
 		return;
 	count_start(cpu, flight);
 	count_traffic(flight->interface, VMLAT_TX, flight->length);
 	if (!skb->dev->rx_handler)
-		flight_leaves(cpu, flight); /* to the host's stack */
+		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 }
 
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb)

@@ -3,12 +3,6 @@
 #ifndef VMLAT_SWITCH_H
 #define VMLAT_SWITCH_H
 
-static __always_inline bool shares_buffer(const struct vmlat_flight *flight,
-					  const struct sk_buff *skb)
-{
-	return (__u64)BPF_CORE_READ(skb, head) == flight->head;
-}
-
 /*
  * With a packet socket open the switch goes on with a clone (skb_share_check in
  * netdev_port_receive) and the socket keeps the original: before the first datapath, a packet
@@ -21,7 +15,8 @@ static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *c
 	__u32 last;
 
 	if (flight)
-		return flight->carrier == (__u64)skb ? flight : NULL;
+		return flight->carrier == (__u64)skb && still_carrier(cpu, flight, skb) ? flight
+											: NULL;
 	flight = current_flight(cpu);
 	if (!flight || !shares_buffer(flight, skb))
 		return NULL;
@@ -62,6 +57,7 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 
 	if (!cpu)
 		return 0;
+	cpu->upcalling = 0;
 	flight = find_flight(cpu, (__u64)skb);
 	if (!flight || flight->carrier != (__u64)skb)
 		return 0;
@@ -134,7 +130,7 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 	visit(ctx, cpu, flight, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND, bpf_ktime_get_ns());
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
 	if (transmit_function(vport_device(vport, direct), direct) == features.internal_dev_xmit)
-		flight_leaves(cpu, flight);
+		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 	return 0;
 }
 

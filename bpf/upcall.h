@@ -181,7 +181,7 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	bool known = false;
 	__u16 in_port;
 
-	if (!cpu || !config || !config->armed)
+	if (!cpu || !config)
 		return 0;
 	in_port = port_attribute(key);
 	for (int headers_only = 0; headers_only < 2 && !known; headers_only++) {
@@ -190,7 +190,7 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 		cpu->content.in_port = in_port;
 		flight = flight_comes_back(cpu, &known);
 	}
-	if (!known && filter_flow(&config->filter, &cpu->flow) == VMLAT_PASSED)
+	if (!known && config->armed && filter_flow(&config->filter, &cpu->flow) == VMLAT_PASSED)
 		cpu->count.unstarted++;
 	if (!flight)
 		return 0;

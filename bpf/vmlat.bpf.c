@@ -176,7 +176,11 @@ int expire(struct vmlat_expire *args)
 	enum vmlat_outcome outcome = args->outcome;
 	struct cpu_state *cpu = this_cpu();
 
-	if (!cpu || !flight || flight->candidate || outcome >= VMLAT_OUTCOME_COUNT)
+	if (!cpu || !flight || flight->candidate || outcome >= VMLAT_OUTCOME_COUNT ||
+	    flight->last_ns != args->last_ns)
+		return 0;
+	if ((flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) &&
+	    flight->cpu != cpu->number)
 		return 0;
 	if (outcome == VMLAT_EXPIRED && flight->left)
 		outcome = VMLAT_DIVERTED;

@@ -83,6 +83,7 @@ struct vmlat_features {
 struct vmlat_expire {
 	__u64 slot;
 	__u64 generation;
+	__u64 last_ns; /* as user space saw it: since then it has not moved */
 	__u64 outcome;
 };
 

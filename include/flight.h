@@ -89,6 +89,12 @@ enum vmlat_place {
 	VMLAT_CUT, /* by its segments: GSO has cut it into skbs of their own */
 };
 
+enum vmlat_left {
+	VMLAT_HERE,
+	VMLAT_TO_DEVICE, /* a tunnel or a veth, which may give it another buffer */
+	VMLAT_TO_HOST, /* the host's own stack */
+};
+
 struct vmlat_flight {
 	__u64 carrier; /* address of the skb that carries the packet now */
 	__u64 head; /* its data buffer: a copy of the packet shares it */
@@ -119,7 +125,7 @@ struct vmlat_flight {
 	__u8 undirected; /* in a datapath, and no output so far */
 	__u8 shared; /* has or had copies, which may outlive the original */
 	__u8 has_reason;
-	__u8 left; /* by a device that the trace does not end at; it may come back */
+	__u8 left; /* enum vmlat_left: where the trace does not end; it may come back */
 	struct vmlat_exit exit[VMLAT_EXITS];
 	struct vmlat_visit visit[VMLAT_VISITS];
 };

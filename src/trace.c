@@ -20,6 +20,8 @@ enum {
 	DRAIN_MS = 200, /* for what is on its way when starts are disarmed */
 	SWEEP_MS = 500,
 	SILENCE_S = 5,
+	LAST_SWEEPS = 2, /* a packet that moves is left to the next one */
+	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
 };
 
 struct trace {
@@ -87,11 +89,13 @@ static void flush(struct trace *trace)
 		  trace->options->output ? trace->options->output : "stdout", strerror(errno));
 }
 
+/* timeout_ms 0: all that there is, and no more waiting. */
 static int poll_once(struct trace *trace, int timeout_ms)
 {
-	int error = tracer__poll(trace->tracer, timeout_ms);
+	int error;
 
 	trace->report.clock_offset_ns = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC);
+	error = tracer__poll(trace->tracer, timeout_ms);
 	flush(trace);
 	if (!error || error == -EINTR)
 		return 0;
@@ -135,21 +139,31 @@ static int create_ready_file(const char *path)
 static int start_command(struct trace *trace)
 {
 	char **command = trace->options->command;
+	int failure[2], error;
 
 	if (!command)
 		return 0;
+	if (pipe2(failure, O_CLOEXEC)) {
+		log_error("cannot run %s: %s", command[0], strerror(errno));
+		return EXIT_FAILED;
+	}
 	trace->child = fork();
 	if (trace->child == 0) {
 		signal(SIGPIPE, SIG_DFL);
 		if (trace->report.out == stdout)
 			dup2(STDERR_FILENO, STDOUT_FILENO); /* nothing but data on stdout */
 		execvp(command[0], command);
-		log_error("cannot run %s: %s", command[0], strerror(errno));
-		_exit(127);
+		error = errno;
+		_exit(write(failure[1], &error, sizeof(error)) > 0 ? 126 : 127);
 	}
-	if (trace->child > 0)
+	error = trace->child < 0 ? errno : 0;
+	close(failure[1]);
+	if (!error && read(failure[0], &error, sizeof(error)) != sizeof(error))
+		error = 0; /* the pipe was closed by its exec */
+	close(failure[0]);
+	if (!error)
 		return 0;
-	log_error("cannot run %s: %s", command[0], strerror(errno));
+	log_error("cannot run %s: %s", command[0], strerror(error));
 	return EXIT_FAILED;
 }
 
@@ -265,7 +279,8 @@ static int end(struct trace *trace)
 	tracer__arm(trace->tracer, false);
 	while (!error && now_ns(CLOCK_MONOTONIC) < deadline)
 		error = poll_once(trace, DRAIN_MS / 4);
-	tracer__expire(trace->tracer, 0);
+	for (int i = 0; i < LAST_SWEEPS; i++)
+		tracer__expire(trace->tracer, 0);
 	if (!error)
 		error = poll_once(trace, 0);
 	if (!error && tracer__counters(trace->tracer, &summary.counters)) {
@@ -275,6 +290,8 @@ static int end(struct trace *trace)
 	if (error)
 		return error;
 	summary.written = trace->written;
+	if (!trace->enough)
+		summary.unread = summary.counters.reported - trace->written;
 	summary.missed_known = tracer__missed(trace->tracer, &summary.missed);
 	clock_gettime(CLOCK_REALTIME, &time);
 	trace->format->end(&trace->report, &summary, &time);
@@ -309,12 +326,22 @@ static int set_up(struct trace *trace)
 	return error;
 }
 
+static void end_command(pid_t child)
+{
+	__s64 deadline = now_ns(CLOCK_MONOTONIC) + KILL_MS * 1000000LL;
+
+	kill(child, SIGTERM);
+	while (waitpid(child, NULL, WNOHANG) == 0) {
+		if (now_ns(CLOCK_MONOTONIC) >= deadline)
+			kill(child, SIGKILL);
+		usleep(10000);
+	}
+}
+
 static void tear_down(struct trace *trace)
 {
-	if (trace->child > 0) {
-		kill(trace->child, SIGTERM);
-		waitpid(trace->child, NULL, 0);
-	}
+	if (trace->child > 0)
+		end_command(trace->child);
 	tracer__close(trace->tracer);
 	if (trace->report.out && trace->report.out != stdout)
 		fclose(trace->report.out);

@@ -288,6 +288,11 @@ int tracer__open(struct tracer **result, const struct options *options, const st
 	tracer->handler = handler;
 	tracer->context = context;
 	tracer->cpus = libbpf_num_possible_cpus();
+	if (options->flights <= (__u64)tracer->cpus) {
+		log_error("--flights=%llu is too few: each of %d CPUs keeps a place for one",
+			  options->flights, tracer->cpus);
+		return EXIT_USAGE;
+	}
 	error = check_modules(kernel);
 	if (!error)
 		error = load(tracer, kernel, options);
@@ -325,7 +330,8 @@ void tracer__arm(struct tracer *tracer, bool armed)
 
 int tracer__poll(struct tracer *tracer, int timeout_ms)
 {
-	int handled = ring_buffer__poll(tracer->ring, timeout_ms);
+	int handled = timeout_ms ? ring_buffer__poll(tracer->ring, timeout_ms)
+				 : ring_buffer__consume(tracer->ring);
 
 	return handled < 0 ? handled : 0;
 }
@@ -339,10 +345,11 @@ static __u64 monotonic_ns(void)
 }
 
 static void expire(const struct tracer *tracer, const struct vmlat_flight *flight, size_t slot,
-		   enum vmlat_outcome outcome)
+		   __u64 last_ns, enum vmlat_outcome outcome)
 {
 	struct vmlat_expire arguments = { .slot = slot,
 					  .generation = flight->generation,
+					  .last_ns = last_ns,
 					  .outcome = outcome };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
 
@@ -356,18 +363,19 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 
 void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 {
-	__u64 now = monotonic_ns();
+	__u64 now = monotonic_ns(), last_ns;
 
 	for (size_t slot = 0; slot < tracer->flight_count; slot++) {
 		const struct vmlat_flight *flight =
 			(void *)((char *)tracer->flights + slot * tracer->stride);
 
+		last_ns = __atomic_load_n(&flight->last_ns, __ATOMIC_ACQUIRE);
 		if (flight->place == VMLAT_FREE || flight->candidate)
 			continue;
 		if (!timeout_ns)
-			expire(tracer, flight, slot, VMLAT_IN_FLIGHT);
-		else if (now > flight->last_ns && now - flight->last_ns >= timeout_ns)
-			expire(tracer, flight, slot, VMLAT_EXPIRED);
+			expire(tracer, flight, slot, last_ns, VMLAT_IN_FLIGHT);
+		else if (now > last_ns && now - last_ns >= timeout_ns)
+			expire(tracer, flight, slot, last_ns, VMLAT_EXPIRED);
 	}
 }
 
@@ -440,6 +448,8 @@ bool tracer__missed(const struct tracer *tracer, __u64 *missed)
 
 		if (!tracer->links[id])
 			continue;
+		if (strstr(tracer->hooks[id].attach, "probe"))
+			return false; /* what a kprobe skips is not counted on every kernel */
 		program = bpf_object__find_program_by_name(tracer->object->obj,
 							   tracer->hooks[id].program);
 		/* recursion_misses came with 5.12 (9ed9e9ba2337) */

@@ -27,7 +27,10 @@ void tracer__close(struct tracer *tracer);
 /* Whether packets may start. */
 void tracer__arm(struct tracer *tracer, bool armed);
 
-/* Waits for records, `timeout_ms` at most, and handles them. 0 or -errno; -EINTR: a signal. */
+/*
+ * Waits for records, `timeout_ms` at most, and handles them; 0: handles all that there are. 0 or
+ * -errno; -EINTR: a signal.
+ */
 int tracer__poll(struct tracer *tracer, int timeout_ms);
 
 /* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. */

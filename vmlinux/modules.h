@@ -19,13 +19,6 @@ struct tun_struct___vmlat {
 	struct net_device *dev;
 } module_type;
 
-/* drivers/net/tun.c; `tun` follows the socket that tun_sendmsg is called with */
-struct tun_file___vmlat {
-	struct sock sk;
-	struct socket socket;
-	struct tun_struct___vmlat *tun;
-} module_type;
-
 /*
  * include/linux/if_tun.h: what vhost-net hands to tun_sendmsg as msg_control. Not relocated: it
  * is copied whole, and has been so since vhost-net hands over batches.
