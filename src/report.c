@@ -172,6 +172,6 @@ bool summary__incomplete(const struct summary *summary)
 {
 	const struct vmlat_counters *counters = &summary->counters;
 
-	return counters->lost || summary->unread || counters->stacks_lost || counters->drops_lost ||
+	return counters->lost || counters->stacks_lost || counters->drops_lost ||
 	       counters->outcomes[VMLAT_EVICTED] || summary->missed;
 }

@@ -38,7 +38,6 @@ struct report {
 struct summary {
 	struct vmlat_counters counters;
 	__u64 written; /* reports */
-	__u64 unread; /* records that the ring buffer took, and that were not written */
 	__u64 missed;
 	bool missed_known;
 };

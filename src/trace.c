@@ -290,8 +290,8 @@ static int end(struct trace *trace)
 	if (error)
 		return error;
 	summary.written = trace->written;
-	if (!trace->enough)
-		summary.unread = summary.counters.reported - trace->written;
+	if (!trace->enough) /* of what the ring buffer took, all is written */
+		summary.counters.lost += summary.counters.reported - trace->written;
 	summary.missed_known = tracer__missed(trace->tracer, &summary.missed);
 	clock_gettime(CLOCK_REALTIME, &time);
 	trace->format->end(&trace->report, &summary, &time);
