@@ -79,6 +79,13 @@ def a_command_is_traced_for_as_long_as_it_runs():
 
 
 @case
+def a_command_that_cannot_be_run_fails_the_trace():
+    status, _, err = vmlat.fails("-f", "json", "--", "/no/such/command")
+    equal(f"status; it says {err}", status, 1)
+    ensure("cannot run /no/such/command" in err, f"stderr: {err}")
+
+
+@case
 def sigint_and_sigterm_end_a_trace_in_order():
     port = lab.port()
     lab.warm(web1, peer, dst_port=port)
