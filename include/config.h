@@ -8,6 +8,7 @@
 enum {
 	VMLAT_INTERFACES = 1024, /* known at once */
 	VMLAT_INTERFACE_NONE = 0xffffffff,
+	VMLAT_TUNNEL_PORTS = 8, /* UDP ports that tunnels of the host listen on */
 };
 
 /* What a device is to the trace. */
@@ -57,12 +58,14 @@ enum vmlat_protocol {
 	VMLAT_ICMP = 4, /* v4 and v6 */
 };
 
-/* The settings map. Written before `armed`, which alone changes during a trace. */
+/* The settings map. Written before `armed`; that, and interfaces, change during a trace. */
 struct vmlat_config {
 	struct vmlat_filter filter;
 	__u64 threshold_ns;
 	__u32 outcomes; /* bit mask of the outcomes to report */
 	__u32 armed; /* packets may start */
+	__u64 timeout_ns; /* --timeout: what was silent for so long is forgotten */
+	__u16 tunnel_port[VMLAT_TUNNEL_PORTS]; /* 0: none */
 	struct vmlat_interface interfaces[VMLAT_INTERFACES];
 };
 
@@ -74,6 +77,8 @@ struct vmlat_features {
 	__u32 stacks;
 	__u32 kfree_skb_reason; /* the tracepoint has the argument (5.17, and some 5.15) */
 	__u32 qdisc_enqueue; /* the tracepoint tells of each packet that a locked qdisc keeps */
+	__u32 tunnels; /* there are tunnels on the host: what a NIC receives may have to be unpacked */
+	__u32 receive_entry; /* there is RPS on a tap: TX starts at netif_receive_skb_entry */
 	__u32 pad;
 	__u64 internal_dev_xmit; /* its address, which tells OVS internal ports; 0: none */
 	__u64 tun_net_xmit; /* its address, which tells taps; 0: none */

@@ -13,7 +13,8 @@
 	X(SRC_IP, "--src-ip")     \
 	X(DST_IP, "--dst-ip")     \
 	X(SRC_PORT, "--src-port") \
-	X(DST_PORT, "--dst-port")
+	X(DST_PORT, "--dst-port") \
+	X(FRAGMENT, "a port of a fragment whose first was not seen")
 
 enum vmlat_refusal {
 #define X(id, name) VMLAT_REFUSED_##id,
@@ -34,7 +35,8 @@ struct vmlat_counters {
 	__u64 refused[VMLAT_REFUSAL_COUNT];
 	__u64 malformed;
 	__u64 truncated;
-	__u64 given; /* packets handed to a selected tap */
+	__u64 given; /* packets handed to a selected tap, by calls that are over */
+	__u64 delivered; /* of these, those that became an skb in that call */
 	__u64 seen_tap; /* packets of a selected tap that became an skb */
 	__u64 seen_nic; /* packets received by a selected NIC */
 };

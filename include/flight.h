@@ -54,10 +54,17 @@ struct vmlat_flow {
 	__u8 family; /* 4, 6, or 0: not IP, and nothing else of the flow is known */
 	__u8 protocol; /* as in the IP header, after any IPv6 extension headers */
 	__u8 has_ports;
-	__u8 fragment; /* a fragment; has_ports only in the first */
+	__u8 fragment; /* enum vmlat_fragment */
 	__u8 has_ip_id;
 	__u16 ip_id;
 	__u32 tcp_seq; /* valid for TCP with has_ports */
+};
+
+enum vmlat_fragment {
+	VMLAT_WHOLE,
+	VMLAT_FIRST_FRAGMENT, /* has the ports */
+	VMLAT_LATER_FRAGMENT, /* has them from its first, found by the IP id */
+	VMLAT_UNMATCHED_FRAGMENT, /* its first was not seen before it: no ports */
 };
 
 struct vmlat_visit {
@@ -75,7 +82,9 @@ struct vmlat_exit {
 	struct vmlat_device device;
 	__u8 closed; /* the outcome is final */
 	__u8 outcome;
-	__u8 pad[6];
+	__u16 segments; /* skbs that it was cut into; 0: whole */
+	__u16 segments_lost;
+	__u16 pad;
 };
 
 /* Where a record can be found, and so who may end it. */
@@ -85,8 +94,8 @@ enum vmlat_place {
 	VMLAT_PUBLISHED, /* by the carrier's address: any CPU may meet it next */
 	VMLAT_UPCALLED, /* by its content: it is with ovs-vswitchd */
 	VMLAT_DRIVING, /* in a device's driver, on this CPU, until net_dev_xmit */
-	VMLAT_COPIES, /* the original is done, copies of it are on their way */
-	VMLAT_CUT, /* by its segments: GSO has cut it into skbs of their own */
+	VMLAT_LEAVING, /* the original is no more: by its copies and its segments */
+	VMLAT_PARTED, /* it went up in parts (GSO): by their contents, and by each that came back */
 };
 
 enum vmlat_left {
@@ -111,7 +120,8 @@ struct vmlat_flight {
 	__u32 interface; /* index of the start device in the interface table */
 	__u32 slot;
 	__u16 batch; /* packets that the tap got in the same call */
-	__u16 segments; /* skbs that it was cut into */
+	__u16 segments; /* skbs that it was cut into, or 1 */
+	__u16 segments_lost; /* of these */
 	__u16 cpu; /* where place says a CPU matters */
 	__u16 visits_beyond;
 	__u8 visits;

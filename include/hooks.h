@@ -45,7 +45,9 @@ enum vmlat_hook_kind {
 /*
  * Without a REQUIRED hook no packet could be told begun or ended: no trace. Without an
  * OPTIONAL one its stage is missing from every report, which the header says. Without a
- * SHORTCUT each packet costs a little more.
+ * SHORTCUT each packet costs a little more. What is FOR_TUNNELS is used where this host has
+ * tunnel devices, and FOR_RPS where a selected tap spreads its packets over CPUs; else nobody
+ * misses it.
  *
  * The functions have a symbol of exactly this name on every kernel from 4.18 to 7.3 that was
  * looked at (Debian's and Ubuntu's); the tracepoints and their first arguments as well.
@@ -75,7 +77,22 @@ enum vmlat_hook_kind {
 	X(NET_DEV_XMIT, NONE, BOTH, TRACEPOINT, REQUIRED, "", net_dev_xmit)                 \
 	X(KFREE_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", kfree_skb)                       \
 	X(CONSUME_SKB, NONE, BOTH, TRACEPOINT, REQUIRED, "", consume_skb)                   \
-	X(QDISC_ENQUEUE, NONE, BOTH, TRACEPOINT, SHORTCUT, "", qdisc_enqueue)
+	X(QDISC_ENQUEUE, NONE, BOTH, TRACEPOINT, SHORTCUT, "", qdisc_enqueue)               \
+	X(QUEUE_USERSPACE_PACKET, NONE, BOTH, FUNCTION, OPTIONAL, "openvswitch",            \
+	  queue_userspace_packet)                                                           \
+	X(IP_DEFRAG, NONE, BOTH, FUNCTION, OPTIONAL, "", ip_defrag)                         \
+	X(IP_DEFRAG_RETURN, NONE, BOTH, RETURN, OPTIONAL, "", ip_defrag)                    \
+	X(NF_CT_FRAG6_GATHER, NONE, BOTH, FUNCTION, OPTIONAL, "nf_defrag_ipv6",             \
+	  nf_ct_frag6_gather)                                                               \
+	X(NF_CT_FRAG6_GATHER_RETURN, NONE, BOTH, RETURN, OPTIONAL, "nf_defrag_ipv6",        \
+	  nf_ct_frag6_gather)                                                               \
+	X(GRO_CELLS_RECEIVE, NONE, RX, FUNCTION, FOR_TUNNELS, "", gro_cells_receive)        \
+	X(NAPI_GRO_RECEIVE_ENTRY, NONE, RX, TRACEPOINT, FOR_TUNNELS, "",                    \
+	  napi_gro_receive_entry)                                                           \
+	X(NAPI_GRO_RECEIVE_EXIT, NONE, RX, TRACEPOINT, FOR_TUNNELS, "",                     \
+	  napi_gro_receive_exit)                                                            \
+	X(NETIF_RECEIVE_SKB_ENTRY, TAP_IN, BOTH, TRACEPOINT, FOR_RPS, "",                   \
+	  netif_receive_skb_entry)
 /* clang-format on */
 
 enum vmlat_hook {
