@@ -309,7 +309,7 @@ static struct json_object *hook_list(const struct tracer *tracer, bool missing)
 		const struct hook_choice *choice = tracer__hook(tracer, id);
 		struct json_object *entry;
 
-		if (!choice->attach != missing)
+		if (!(missing ? choice->missing : choice->attach))
 			continue;
 		entry = json_object_new_object();
 		add_string(entry, "stage", stage_name(hooks[id].stage));

@@ -466,6 +466,15 @@ static void the_header_tells_each_hook_or_why_not(void **state)
 	json_object_put(header);
 }
 
+static void a_hook_that_nobody_needs_here_is_neither_there_nor_missing(void **state)
+{
+	struct json_object *header = header_of(*state);
+
+	assert_json(header, "hooks", "[]");
+	assert_json(header, "missing", "[]");
+	json_object_put(header);
+}
+
 static void the_end_has_every_term_of_the_accounting(void **state)
 {
 	struct summary summary = sample_summary();
@@ -553,6 +562,7 @@ int main(void)
 		sample_test(the_header_says_what_wrote_it_and_when),
 		sample_test(the_header_has_the_filter_as_it_was_given),
 		sample_test(the_header_tells_each_hook_or_why_not),
+		sample_test(a_hook_that_nobody_needs_here_is_neither_there_nor_missing),
 		sample_test(the_end_has_every_term_of_the_accounting),
 		sample_test(what_the_kernel_cannot_tell_is_null_in_the_end),
 		sample_test(counts_beyond_63_bits_are_kept),

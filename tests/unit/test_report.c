@@ -188,7 +188,7 @@ static void open_vswitch_has_reasons_of_its_own(void **state)
 	assert_true(btf__add_enum(btf, "ovs_drop_reason", 4) > 0);
 	assert_int_equal(btf__add_enum_value(btf, "OVS_DROP_LAST_ACTION", 0x30001), 0);
 	assert_null(drop_reason(&sample->context, true, 0x30001));
-	sample->kernel.openvswitch = btf;
+	kernel__module(&sample->kernel, "openvswitch")->btf = btf;
 	assert_string_equal(drop_reason(&sample->context, true, 0x30001), "LAST_ACTION");
 	assert_string_equal(drop_reason(&sample->context, true, 71), "FULL_RING");
 }
