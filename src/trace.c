@@ -120,10 +120,12 @@ static int open_devices(struct trace *trace)
 {
 	int error = devices__find(&trace->devices);
 
-	if (!error)
-		return devices__select(&trace->devices, &trace->options->devices);
-	log_error("the network devices cannot be listed: %s", strerror(-error));
-	return EXIT_FAILED;
+	if (error) {
+		log_error("the network devices cannot be listed: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
+	devices__name_vms(&trace->devices);
+	return devices__select(&trace->devices, &trace->options->devices);
 }
 
 static int create_ready_file(const char *path)
