@@ -215,7 +215,7 @@ static void explain_silence(const struct trace *trace)
 #undef X
 	};
 	struct vmlat_counters counters;
-	char refused[256] = "";
+	char refused[512] = "";
 	__u64 ended = 0;
 
 	if (tracer__counters(trace->tracer, &counters))

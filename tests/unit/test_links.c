@@ -11,15 +11,9 @@
 
 #include "links.h"
 
-struct link {
-	const char *name;
-	const char *kind; /* NULL: none, as of a NIC */
-	int attribute; /* of the port; 0: none */
-	__u16 port;
-	bool down;
-};
-
-static void add_link(struct tunnels *tunnels, struct link link)
+/* RTM_NEWLINK of a device with these flags; kind NULL: it has none, as a NIC; attribute 0: no port. */
+static void add_link(struct tunnels *tunnels, unsigned int flags, const char *name,
+		     const char *kind, int attribute, __u16 port)
 {
 	char buffer[512];
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
@@ -28,14 +22,14 @@ static void add_link(struct tunnels *tunnels, struct link link)
 
 	message->nlmsg_type = RTM_NEWLINK;
 	info = mnl_nlmsg_put_extra_header(message, sizeof(*info));
-	info->ifi_flags = link.down ? 0 : IFF_UP;
-	mnl_attr_put_strz(message, IFLA_IFNAME, link.name);
-	if (link.kind) {
+	info->ifi_flags = flags;
+	mnl_attr_put_strz(message, IFLA_IFNAME, name);
+	if (kind) {
 		nest = mnl_attr_nest_start(message, IFLA_LINKINFO);
-		mnl_attr_put_strz(message, IFLA_INFO_KIND, link.kind);
+		mnl_attr_put_strz(message, IFLA_INFO_KIND, kind);
 		data = mnl_attr_nest_start(message, IFLA_INFO_DATA);
-		if (link.attribute)
-			mnl_attr_put_u16(message, link.attribute, htons(link.port));
+		if (attribute)
+			mnl_attr_put_u16(message, attribute, htons(port));
 		mnl_attr_nest_end(message, data);
 		mnl_attr_nest_end(message, nest);
 	}
@@ -47,9 +41,9 @@ static void a_vxlan_and_a_geneve_have_a_port(void **state)
 	struct tunnels tunnels = { 0 };
 
 	(void)state;
-	add_link(&tunnels, (struct link){ "vxlan0", "vxlan", IFLA_VXLAN_PORT, 4789 });
-	add_link(&tunnels, (struct link){ "genev_sys_6081", "geneve", IFLA_GENEVE_PORT, 6081 });
-	add_link(&tunnels, (struct link){ "vxlan1", "vxlan", IFLA_VXLAN_PORT, 4789 });
+	add_link(&tunnels, IFF_UP, "vxlan0", "vxlan", IFLA_VXLAN_PORT, 4789);
+	add_link(&tunnels, IFF_UP, "genev_sys_6081", "geneve", IFLA_GENEVE_PORT, 6081);
+	add_link(&tunnels, IFF_UP, "vxlan1", "vxlan", IFLA_VXLAN_PORT, 4789);
 	assert_true(tunnels.any);
 	assert_int_equal(tunnels.count, 2);
 	assert_int_equal(tunnels.port[0], 4789);
@@ -65,7 +59,7 @@ static void a_gre_tap_has_none(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		struct tunnels tunnels = { 0 };
 
-		add_link(&tunnels, (struct link){ "gre_sys", kinds[i] });
+		add_link(&tunnels, IFF_UP, "gre_sys", kinds[i], 0, 0);
 		assert_true(tunnels.any);
 		assert_int_equal(tunnels.count, 0);
 	}
@@ -76,11 +70,11 @@ static void what_brings_no_frames_is_no_tunnel(void **state)
 	struct tunnels tunnels = { 0 };
 
 	(void)state;
-	add_link(&tunnels, (struct link){ .name = "eth0" });
-	add_link(&tunnels, (struct link){ "br0", "bridge" });
-	add_link(&tunnels, (struct link){ "gre0", "gre" }); /* IP alone */
+	add_link(&tunnels, IFF_UP, "eth0", NULL, 0, 0);
+	add_link(&tunnels, IFF_UP, "br0", "bridge", 0, 0);
+	add_link(&tunnels, IFF_UP, "gre0", "gre", 0, 0); /* IP alone */
 	/* as gretap0, which comes with the module */
-	add_link(&tunnels, (struct link){ .name = "gretap0", .kind = "gretap", .down = true });
+	add_link(&tunnels, 0, "gretap0", "gretap", 0, 0);
 	assert_false(tunnels.any);
 }
 
@@ -89,8 +83,8 @@ static void a_port_that_is_not_told_is_none(void **state)
 	struct tunnels tunnels = { 0 };
 
 	(void)state;
-	add_link(&tunnels, (struct link){ "vxlan0", "vxlan" });
-	add_link(&tunnels, (struct link){ "vxlan1", "vxlan", IFLA_VXLAN_PORT, 0 });
+	add_link(&tunnels, IFF_UP, "vxlan0", "vxlan", 0, 0);
+	add_link(&tunnels, IFF_UP, "vxlan1", "vxlan", IFLA_VXLAN_PORT, 0);
 	assert_true(tunnels.any);
 	assert_int_equal(tunnels.count, 0);
 }
@@ -103,7 +97,7 @@ static int add_too_many(void *argument)
 	(void)argument;
 	for (int i = 0; i < VMLAT_TUNNEL_PORTS + 2; i++) {
 		snprintf(name, sizeof(name), "vxlan%d", i);
-		add_link(&tunnels, (struct link){ name, "vxlan", IFLA_VXLAN_PORT, 4000 + i });
+		add_link(&tunnels, IFF_UP, name, "vxlan", IFLA_VXLAN_PORT, 4000 + i);
 	}
 	return (int)tunnels.count;
 }
