@@ -14,7 +14,7 @@ PKG_CONFIG ?= pkg-config
 ARCH ?= $(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m)))
 
 build := build
-libraries := libbpf json-c libcap-ng
+libraries := libbpf json-c libcap-ng libmnl
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
@@ -34,7 +34,7 @@ bpf_flags := -g -O2 -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 \
 
 # To build, and to install on a host of VMs.
 build_packages := gcc make clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libjson-c-dev \
-	libcap-ng-dev pkg-config libc6-dev
+	libcap-ng-dev libmnl-dev pkg-config libc6-dev
 # To check, and to run the lab: not for a host of VMs, since Open vSwitch is among them.
 test_packages := libcmocka-dev clang-format clang-tidy cppcheck shellcheck mandoc python3 \
 	python3-jsonschema jq qemu-system-x86 busybox-static cpio kmod xz-utils zstd \

@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "exit.h"
 #include "hooks.h"
+#include "links.h"
 #include "log.h"
 #include "vms.h"
 
@@ -26,14 +27,21 @@ static bool exists(const char *name, const char *entry)
 	return access(path, F_OK) == 0;
 }
 
-static bool read_number(const char *name, const char *entry, const char *format, unsigned int *n)
+static bool read_line(const char *name, const char *entry, char *line, size_t size)
 {
 	cleanup_fclose FILE *file = NULL;
-	char path[256];
+	char path[512];
 
 	snprintf(path, sizeof(path), SYSFS "/%s/%s", name, entry);
 	file = fopen(path, "re");
-	return file && fscanf(file, format, n) == 1;
+	return file && fgets(line, (int)size, file);
+}
+
+static bool read_number(const char *name, const char *entry, const char *format, unsigned int *n)
+{
+	char line[32];
+
+	return read_line(name, entry, line, sizeof(line)) && sscanf(line, format, n) == 1;
 }
 
 /* A port of an OVS datapath or a Linux bridge, by itself or below a bond, VLAN, … */
@@ -54,6 +62,25 @@ static bool leads_to_switch(const char *name, int levels)
 	return false;
 }
 
+/* Whether RPS gives the packets that it receives to other CPUs: a mask of any queue is not 0. */
+static bool spreads_packets(const char *name)
+{
+	cleanup_closedir DIR *directory = NULL;
+	const struct dirent *entry;
+	char path[256];
+
+	snprintf(path, sizeof(path), SYSFS "/%s/queues", name);
+	directory = opendir(path);
+	while (directory && (entry = readdir(directory))) {
+		char file[sizeof(entry->d_name) + 16], mask[256];
+
+		snprintf(file, sizeof(file), "queues/%s/rps_cpus", entry->d_name);
+		if (read_line(name, file, mask, sizeof(mask)) && strpbrk(mask, "123456789abcdef"))
+			return true;
+	}
+	return false;
+}
+
 static bool describe(const char *name, __u32 netns, struct device *device)
 {
 	unsigned int flags;
@@ -65,6 +92,7 @@ static bool describe(const char *name, __u32 netns, struct device *device)
 	memcpy(device->name, name, strlen(name));
 	device->id.netns = netns;
 	device->tap = read_number(name, "tun_flags", "%x", &flags) && flags & TUN_FLAG_TAP;
+	device->spreads = device->tap && spreads_packets(name);
 	device->nic = exists(name, "device");
 	device->leads_to_switch = leads_to_switch(name, UPPER_LEVELS);
 	return true;
@@ -79,11 +107,27 @@ static void name_vm(void *context, const char *tap, const char *vm)
 			snprintf(devices->all[i].vm, sizeof(devices->all[i].vm), "%s", vm);
 }
 
+/* Its place in the table, a copy of it; NULL when the table is full. */
+static struct device *add_device(struct devices *devices, const struct device *device)
+{
+	if (devices->count < VMLAT_INTERFACES) {
+		devices->all[devices->count] = *device;
+		return &devices->all[devices->count++];
+	}
+	if (!devices->overfull)
+		log_warn("%s: no room for it, %d network devices are known: neither it nor any "
+			 "further one is traced",
+			 device->name, VMLAT_INTERFACES);
+	devices->overfull = true;
+	return NULL;
+}
+
 int devices__find(struct devices *devices)
 {
 	cleanup_closedir DIR *directory = opendir(SYSFS);
 	const struct dirent *entry;
 	struct stat namespace;
+	struct device device;
 
 	memset(devices, 0, sizeof(*devices));
 	if (!directory || stat("/proc/self/ns/net", &namespace))
@@ -91,12 +135,15 @@ int devices__find(struct devices *devices)
 	devices->all = calloc(VMLAT_INTERFACES, sizeof(*devices->all));
 	if (!devices->all)
 		return -ENOMEM;
-	while ((entry = readdir(directory)) && devices->count < VMLAT_INTERFACES)
-		if (entry->d_name[0] != '.' &&
-		    describe(entry->d_name, namespace.st_ino, &devices->all[devices->count]))
-			devices->count++;
+	while ((entry = readdir(directory)))
+		if (entry->d_name[0] != '.' && describe(entry->d_name, namespace.st_ino, &device))
+			add_device(devices, &device);
+	return links__tunnels(&devices->tunnels);
+}
+
+void devices__name_vms(struct devices *devices)
+{
 	vms__each(name_vm, devices);
-	return 0;
 }
 
 void devices__free(struct devices *devices)
@@ -142,127 +189,137 @@ static struct device *by_name(const struct devices *devices, const char *name)
 	return NULL;
 }
 
-static int select_taps(struct devices *devices, char **names, __u32 roles)
+static bool contains(char *const *names, const char *name)
 {
-	for (; *names; names++) {
-		struct device *device = by_name(devices, *names);
+	for (; names && *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
 
-		if (!device || !device->tap) {
-			log_error(device ? "--vm-interface: %s is no tap; taps here: %s"
-					 : "--vm-interface: there is no %s; taps here: %s",
-				  *names, list_devices(devices, is_tap));
-			return EXIT_USAGE;
-		}
-		device->roles |= roles;
+static int check_taps(const struct devices *devices, char *const *names)
+{
+	for (; names && *names; names++) {
+		const struct device *device = by_name(devices, *names);
+
+		if (device && device->tap)
+			continue;
+		log_error(device ? "--vm-interface: %s is no tap; taps here: %s"
+				 : "--vm-interface: there is no %s; taps here: %s",
+			  *names, list_devices(devices, is_tap));
+		return EXIT_USAGE;
 	}
 	return 0;
 }
 
-static int select_vms(struct devices *devices, char **names, __u32 roles)
+static int check_vms(const struct devices *devices, char *const *names)
 {
-	for (; *names; names++) {
+	for (; names && *names; names++) {
 		bool found = false;
 
-		for (size_t i = 0; i < devices->count; i++) {
-			struct device *device = &devices->all[i];
-
-			if (device->tap && !strcmp(device->vm, *names)) {
-				device->roles |= roles;
-				found = true;
-			}
-		}
-		if (!found) {
-			log_error("--vm: no running VM %s has a tap here; taps: %s", *names,
-				  list_devices(devices, is_tap));
-			return EXIT_USAGE;
-		}
+		for (size_t i = 0; i < devices->count; i++)
+			found |= devices->all[i].tap && !strcmp(devices->all[i].vm, *names);
+		if (found)
+			continue;
+		log_error("--vm: no running VM %s has a tap here; taps: %s", *names,
+			  list_devices(devices, is_tap));
+		return EXIT_USAGE;
 	}
 	return 0;
 }
 
-static int select_nics(struct devices *devices, char **names, __u32 roles)
+static int check_nics(const struct devices *devices, char *const *names)
 {
-	for (; *names; names++) {
-		struct device *device = by_name(devices, *names);
+	for (; names && *names; names++) {
+		const struct device *device = by_name(devices, *names);
 
-		if (!device) {
-			log_error("--phy-interface: there is no %s; NICs here: %s", *names,
-				  list_devices(devices, is_nic));
-			return EXIT_USAGE;
-		}
-		if (device->tap) {
-			log_error("--phy-interface: %s is a tap, not a NIC; NICs here: %s (a tap "
-				  "goes with --vm-interface)",
-				  *names, list_devices(devices, is_nic));
-			return EXIT_USAGE;
-		}
-		device->roles |= roles;
+		if (device && !device->tap)
+			continue;
+		log_error(device ? "--phy-interface: %s is a tap, not a NIC; NICs here: %s (a tap "
+				   "goes with --vm-interface)"
+				 : "--phy-interface: there is no %s; NICs here: %s",
+			  *names, list_devices(devices, is_nic));
+		return EXIT_USAGE;
 	}
 	return 0;
-}
-
-/* Taps all; NICs those that lead to a switch, or all when none does. */
-static void select_default(struct devices *devices, bool taps, __u32 roles)
-{
-	bool led = false;
-
-	for (size_t i = 0; !taps && i < devices->count; i++)
-		led |= devices->all[i].nic && devices->all[i].leads_to_switch;
-	for (size_t i = 0; i < devices->count; i++) {
-		struct device *device = &devices->all[i];
-
-		if (taps ? device->tap : device->nic && (device->leads_to_switch || !led))
-			device->roles |= roles;
-	}
 }
 
 /*
  * From VM to VM the other end is a tap: any, unless NICs are named. A packet is one flight, of TX
  * where TX is traced from its tap.
  */
-static void select_other_taps(struct devices *devices, bool tx, bool rx, bool nics_named)
+static __u32 tap_roles(const struct device *tap, const struct device_choice *choice)
 {
-	for (size_t i = 0; i < devices->count; i++) {
-		struct device *device = &devices->all[i];
+	bool tx = choice->directions & VMLAT_TX, rx = choice->directions & VMLAT_RX;
+	__u32 roles = 0;
 
-		if (!device->tap)
-			continue;
-		if (tx && (!nics_named || device->roles))
-			device->roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
-		if (rx && !nics_named && !(device->roles & VMLAT_ROLE_TX_START))
-			device->roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_RX_START;
-	}
+	if ((!choice->taps && !choice->vms) || contains(choice->taps, tap->name) ||
+	    contains(choice->vms, tap->vm))
+		roles = VMLAT_ROLE_TAP | (tx ? VMLAT_ROLE_TX_START : 0) |
+			(rx ? VMLAT_ROLE_RX_END : 0);
+	if (tx && (!choice->nics || roles))
+		roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
+	if (rx && !choice->nics && !(roles & VMLAT_ROLE_TX_START))
+		roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_RX_START;
+	return roles;
+}
+
+/* By default it is those that lead to a switch, or every one when none did. */
+static __u32 nic_roles(const struct device *nic, const struct device_choice *choice,
+		       bool any_leads_to_switch)
+{
+	bool chosen = choice->nics ? contains(choice->nics, nic->name)
+				   : nic->nic && (nic->leads_to_switch || !any_leads_to_switch);
+
+	if (!chosen)
+		return 0;
+	return (choice->directions & VMLAT_TX ? VMLAT_ROLE_TX_END : 0) |
+	       (choice->directions & VMLAT_RX ? VMLAT_ROLE_RX_START : 0);
+}
+
+static __u32 roles_of(const struct devices *devices, const struct device *device,
+		      const struct device_choice *choice)
+{
+	return device->tap ? tap_roles(device, choice)
+			   : nic_roles(device, choice, devices->nic_leads_to_switch);
 }
 
 int devices__select(struct devices *devices, const struct device_choice *choice)
 {
-	bool tx = choice->directions & VMLAT_TX, rx = choice->directions & VMLAT_RX;
-	__u32 tap = VMLAT_ROLE_TAP | (tx ? VMLAT_ROLE_TX_START : 0) | (rx ? VMLAT_ROLE_RX_END : 0);
-	__u32 nic = (tx ? VMLAT_ROLE_TX_END : 0) | (rx ? VMLAT_ROLE_RX_START : 0);
-	int error = 0;
+	int error = check_taps(devices, choice->taps);
 
-	if (choice->taps)
-		error = select_taps(devices, choice->taps, tap);
-	if (!error && choice->vms)
-		error = select_vms(devices, choice->vms, tap);
-	if (!error && choice->nics)
-		error = select_nics(devices, choice->nics, nic);
+	if (!error)
+		error = check_vms(devices, choice->vms);
+	if (!error)
+		error = check_nics(devices, choice->nics);
 	if (error)
 		return error;
-	if (!choice->taps && !choice->vms)
-		select_default(devices, true, tap);
-	if (!choice->nics)
-		select_default(devices, false, nic);
-	select_other_taps(devices, tx, rx, choice->nics);
+	for (size_t i = 0; i < devices->count; i++)
+		devices->nic_leads_to_switch |= devices->all[i].nic &&
+						devices->all[i].leads_to_switch;
+	for (size_t i = 0; i < devices->count; i++)
+		devices->all[i].roles = roles_of(devices, &devices->all[i], choice);
 	return 0;
+}
+
+static bool chosen(bool tap, __u32 roles)
+{
+	return roles & (tap ? VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END
+			    : VMLAT_ROLE_RX_START | VMLAT_ROLE_TX_END);
 }
 
 bool devices__chosen(const struct device *device)
 {
-	__u32 ends = device->tap ? VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END
-				 : VMLAT_ROLE_RX_START | VMLAT_ROLE_TX_END;
+	return chosen(device->tap, device->roles);
+}
 
-	return device->roles & ends;
+bool devices__spread(const struct devices *devices)
+{
+	for (size_t i = 0; i < devices->count; i++)
+		if (devices->all[i].spreads &&
+		    devices->all[i].roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START))
+			return true;
+	return false;
 }
 
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id)

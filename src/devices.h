@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "config.h"
+#include "links.h"
 
 enum { VM_NAME = 64 };
 
@@ -18,12 +19,16 @@ struct device {
 	bool tap;
 	bool nic; /* hardware, or what a hypervisor shows as such */
 	bool leads_to_switch;
+	bool spreads; /* a tap with RPS: its packets go on on other CPUs */
 	__u32 roles; /* 0: not selected */
 };
 
 struct devices {
 	struct device *all; /* its index is that of the interfaces and traffic maps */
 	size_t count;
+	struct tunnels tunnels;
+	bool nic_leads_to_switch; /* any did, when the selection was made */
+	bool overfull; /* there are more devices than room: the user was told */
 };
 
 /* The selection, as the user gave it. Lists are NULL terminated, or NULL. */
@@ -36,6 +41,9 @@ struct device_choice {
 
 /* Finds the devices of this network namespace. 0 or -errno; released with devices__free. */
 int devices__find(struct devices *devices);
+
+/* Asks the running processes which VM each tap is of. */
+void devices__name_vms(struct devices *devices);
 void devices__free(struct devices *devices);
 
 /* Sets the roles. Says what is wrong with a name, and what there is; 0 or an exit code. */
@@ -43,6 +51,9 @@ int devices__select(struct devices *devices, const struct device_choice *choice)
 
 /* True for the user's choice; the other taps may still be where a packet of it ends. */
 bool devices__chosen(const struct device *device);
+
+/* Whether a tap that packets may begin at gives them to other CPUs. */
+bool devices__spread(const struct devices *devices);
 
 /* The device with this identity, or NULL: it is new, or of another namespace. */
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id);

@@ -37,6 +37,13 @@ int stage_number(enum vmlat_stage stage)
 	return stages[stage].number;
 }
 
+bool hook__needed(enum vmlat_hook id, const struct hook_use *use)
+{
+	if (hooks[id].need == HOOK_FOR_TUNNELS)
+		return use->tunnels;
+	return hooks[id].need != HOOK_FOR_RPS || use->rps;
+}
+
 static struct hook_choice chosen(const char *name, const char *suffix, const char *attach)
 {
 	struct hook_choice choice = { .attach = attach };

@@ -12,7 +12,15 @@ enum attach_mode {
 	ATTACH_KPROBE,
 };
 
-enum hook_need { HOOK_OPTIONAL, HOOK_REQUIRED, HOOK_SHORTCUT };
+/* As in include/hooks.h. */
+enum hook_need { HOOK_OPTIONAL, HOOK_REQUIRED, HOOK_SHORTCUT, HOOK_FOR_TUNNELS, HOOK_FOR_RPS };
+
+/* What of a trace and its host says which hooks are of any use. */
+struct hook_use {
+	int directions; /* enum vmlat_direction */
+	bool tunnels; /* the host has tunnel devices */
+	bool rps; /* a tap spreads its packets over CPUs */
+};
 
 struct hook {
 	const char *name; /* function or tracepoint */
@@ -26,7 +34,7 @@ struct hook {
 /* One hook's place on this kernel. */
 struct hook_choice {
 	const char *attach; /* "tracepoint", "fentry", "kprobe", "fexit", "kretprobe"; NULL: none */
-	const char *missing; /* then why; a constant string */
+	const char *missing; /* then why, a constant string; NULL: nobody misses it here */
 	char program[64];
 };
 
@@ -35,6 +43,9 @@ extern const struct hook hooks[VMLAT_HOOK_COUNT];
 /* A stage's name, and its number in reports: -1 has none. VMLAT_STAGE_NONE: NULL. */
 const char *stage_name(enum vmlat_stage stage);
 int stage_number(enum vmlat_stage stage);
+
+/* Whether this host has what the hook is there for. */
+bool hook__needed(enum vmlat_hook hook, const struct hook_use *use);
 
 /* What the hook would use on this kernel. */
 struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook hook,

@@ -92,10 +92,12 @@ static void put_packet_facts(FILE *out, const struct vmlat_flight *flight)
 	else
 		fputs("null", out);
 	fputs(",\"tcp_seq\":", out);
-	if (flow->has_ports && flow->protocol == IPPROTO_TCP)
+	if (flow->has_ports && flow->protocol == IPPROTO_TCP &&
+	    flow->fragment != VMLAT_LATER_FRAGMENT)
 		fprintf(out, "%u", flow->tcp_seq);
 	else
 		fputs("null", out);
+	put_name(out, "fragment", fragment_name(flow));
 }
 
 static void put_process(FILE *out, const struct vmlat_flight *flight)
@@ -123,10 +125,12 @@ static void put_exits(const struct report_context *context, const struct vmlat_f
 			   devices__name(context->devices, &exit->device, buffer, sizeof(buffer)),
 			   SIZE_MAX);
 		if (exit->closed)
-			fprintf(out, ",\"outcome\":\"%s\",\"offset_ns\":%llu}",
+			fprintf(out, ",\"outcome\":\"%s\",\"offset_ns\":%llu",
 				outcome_name(exit->outcome), exit->ns - flight->begin_ns);
 		else
-			fputs(",\"outcome\":null,\"offset_ns\":null}", out);
+			fputs(",\"outcome\":null,\"offset_ns\":null", out);
+		fprintf(out, ",\"segments\":%u,\"segments_lost\":%u}", exit_segments(exit),
+			exit->segments_lost);
 	}
 	fputc(']', out);
 }
@@ -194,8 +198,9 @@ static void json_packet(const struct report_context *context, const struct repor
 		 dropped ? drop_place(context, flight->location,
 				      flight->visit[flight->visits - 1].hook)
 			 : NULL);
-	fprintf(out, ",\"upcall\":%s,\"batch\":%u,\"segments\":%u",
-		flight->upcalled ? "true" : "false", flight->batch, flight->segments);
+	fprintf(out, ",\"upcall\":%s,\"batch\":%u,\"segments\":%u,\"segments_lost\":%u",
+		flight->upcalled ? "true" : "false", flight->batch, flight->segments,
+		flight->segments_lost);
 	put_exits(context, flight);
 	put_stages(context, flight);
 	fprintf(out, ",\"stages_beyond\":%u,\"exits_beyond\":%u,\"total_ns\":%llu}\n",
@@ -309,7 +314,7 @@ static struct json_object *hook_list(const struct tracer *tracer, bool missing)
 		const struct hook_choice *choice = tracer__hook(tracer, id);
 		struct json_object *entry;
 
-		if (!choice->attach != missing)
+		if (!(missing ? choice->missing : choice->attach))
 			continue;
 		entry = json_object_new_object();
 		add_string(entry, "stage", stage_name(hooks[id].stage));

@@ -9,7 +9,14 @@
 #include <unistd.h>
 
 #include "exit.h"
+#include "hooks.h"
 #include "log.h"
+
+static const char *const hook_modules[VMLAT_HOOK_COUNT] = {
+#define X(id, stage, directions, kind, need, module, name) module,
+	VMLAT_HOOKS(X)
+#undef X
+};
 
 /* CAP_SYS_ADMIN is what libbpf 1.1 needs to list the modules' BTF. */
 static int check_privilege(void)
@@ -34,6 +41,30 @@ static int open_symbols(struct kernel *kernel)
 	return EXIT_HOST;
 }
 
+struct kernel_module *kernel__module(struct kernel *kernel, const char *name)
+{
+	for (int i = 0; i < KERNEL_MODULES; i++) {
+		struct kernel_module *module = &kernel->modules[i];
+
+		if (!module->name)
+			module->name = name;
+		if (!strcmp(module->name, name))
+			return module;
+	}
+	return NULL;
+}
+
+static void open_modules(struct kernel *kernel)
+{
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		const char *name = hook_modules[id];
+		struct kernel_module *module = name[0] ? kernel__module(kernel, name) : NULL;
+
+		if (module && !module->btf)
+			module->btf = btf__load_module_btf(name, kernel->btf);
+	}
+}
+
 static int open_btf(struct kernel *kernel)
 {
 	kernel->btf = btf__load_vmlinux_btf();
@@ -42,8 +73,7 @@ static int open_btf(struct kernel *kernel)
 			  "is built with CONFIG_DEBUG_INFO_BTF, as Debian's are from 5.10 on");
 		return EXIT_HOST;
 	}
-	kernel->tun = btf__load_module_btf("tun", kernel->btf);
-	kernel->openvswitch = btf__load_module_btf("openvswitch", kernel->btf);
+	open_modules(kernel);
 	return 0;
 }
 
@@ -112,8 +142,8 @@ int kernel__open(struct kernel *kernel)
 
 void kernel__close(struct kernel *kernel)
 {
-	btf__free(kernel->openvswitch);
-	btf__free(kernel->tun);
+	for (int i = 0; i < KERNEL_MODULES; i++)
+		btf__free(kernel->modules[i].btf);
 	btf__free(kernel->btf);
 	symbols__free(kernel->symbols);
 }
@@ -129,20 +159,20 @@ int kernel__reload_symbols(struct kernel *kernel)
 	return 0;
 }
 
-static const struct btf *btf_of(const struct kernel *kernel, const char *module)
+/* Of the module itself, or NULL. */
+static const struct btf *module_btf(const struct kernel *kernel, const char *module)
 {
-	const struct btf *btf = NULL;
-
-	if (!strcmp(module, "tun"))
-		btf = kernel->tun;
-	else if (!strcmp(module, "openvswitch"))
-		btf = kernel->openvswitch;
-	return btf ? btf : kernel->btf;
+	for (int i = 0; i < KERNEL_MODULES && kernel->modules[i].name; i++)
+		if (!strcmp(kernel->modules[i].name, module))
+			return kernel->modules[i].btf;
+	return NULL;
 }
 
 bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name)
 {
-	return btf__find_by_name_kind(btf_of(kernel, module), name, BTF_KIND_FUNC) > 0;
+	const struct btf *btf = module_btf(kernel, module);
+
+	return btf__find_by_name_kind(btf ? btf : kernel->btf, name, BTF_KIND_FUNC) > 0;
 }
 
 bool kernel__has_tracepoint(const struct kernel *kernel, const char *name)
@@ -173,9 +203,10 @@ static const char *enumerator(const struct btf *btf, const char *type, const cha
 const char *kernel__drop_reason(const struct kernel *kernel, __u32 reason)
 {
 	const char *name = enumerator(kernel->btf, "skb_drop_reason", "SKB_DROP_REASON_", reason);
+	const struct btf *openvswitch = module_btf(kernel, "openvswitch");
 
 	/* subsystems have reasons of their own (6.4), openvswitch since 6.6 */
-	if (!name && kernel->openvswitch)
-		name = enumerator(kernel->openvswitch, "ovs_drop_reason", "OVS_DROP_", reason);
+	if (!name && openvswitch)
+		name = enumerator(openvswitch, "ovs_drop_reason", "OVS_DROP_", reason);
 	return name;
 }

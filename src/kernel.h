@@ -10,16 +10,21 @@
 
 struct btf;
 
+enum { KERNEL_MODULES = 8 }; /* that hooks are in: room for those of include/hooks.h */
+
+struct kernel_module {
+	const char *name; /* NULL: this place is free */
+	struct btf *btf; /* NULL when it is built in, not loaded, or without module BTF */
+};
+
 struct kernel {
 	struct symbols *symbols;
 	struct btf *btf; /* vmlinux */
-	struct btf *tun; /* of the module; NULL when built in, or without module BTF */
-	struct btf *openvswitch; /* the same */
+	struct kernel_module modules[KERNEL_MODULES];
 	bool kprobes;
 	bool get_func_arg; /* the helper, 5.17 */
 	bool deferred_enqueue; /* a CPU may put another's packet into a qdisc, 6.19 */
 	bool drop_reasons; /* skb:kfree_skb has a reason, 5.17 and some 5.15 */
-	bool queue_by_others; /* a qdisc may get a packet from another CPU, 6.19 */
 };
 
 /*
@@ -34,6 +39,11 @@ void kernel__close(struct kernel *kernel);
  * then the old ones stay.
  */
 int kernel__reload_symbols(struct kernel *kernel);
+
+/*
+ * The place of a module that hooks are in: one that is free gets the name. NULL: there is none left.
+ */
+struct kernel_module *kernel__module(struct kernel *kernel, const char *name);
 
 /* The function has BTF, so fentry can find it. module "": the kernel itself. */
 bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name);

@@ -25,6 +25,20 @@ static const struct vmlat_exit *main_exit(const struct vmlat_flight *flight)
 	return flight->exits ? &flight->exit[0] : NULL;
 }
 
+/* The record with its visits in the order of time: segments pass their stages side by side. */
+static void order_visits(const struct vmlat_flight *flight, struct vmlat_flight *ordered)
+{
+	memcpy(ordered, flight, vmlat_flight_size(flight->visits));
+	for (int i = 1; i < ordered->visits; i++) {
+		struct vmlat_visit visit = ordered->visit[i];
+		int at = i;
+
+		for (; at && ordered->visit[at - 1].ns > visit.ns; at--)
+			ordered->visit[at] = ordered->visit[at - 1];
+		ordered->visit[at] = visit;
+	}
+}
+
 void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
 		      struct report *report)
 {
@@ -32,8 +46,12 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 	const struct device *start = devices__by_id(context->devices, &flight->start);
 	const struct device *end = exit ? devices__by_id(context->devices, &exit->device) : NULL;
 
-	memset(report, 0, sizeof(*report));
+	memset(report, 0, offsetof(struct report, ordered));
 	report->flight = flight;
+	if (flight->segments > 1) {
+		order_visits(flight, &report->ordered);
+		report->flight = &report->ordered;
+	}
 	report->total_ns = flight->last_ns - flight->begin_ns;
 	if (flight->direction == VMLAT_RX && start && start->tap) {
 		report->peer = start;
@@ -52,6 +70,23 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 	else if (exit)
 		report->phy = devices__name(context->devices, &exit->device, report->phy_buffer,
 					    sizeof(report->phy_buffer));
+}
+
+const char *fragment_name(const struct vmlat_flow *flow)
+{
+	static const char *const names[] = {
+		[VMLAT_FIRST_FRAGMENT] = "first",
+		[VMLAT_LATER_FRAGMENT] = "later",
+		[VMLAT_UNMATCHED_FRAGMENT] = "unmatched",
+	};
+
+	return flow->family && flow->fragment <= VMLAT_UNMATCHED_FRAGMENT ? names[flow->fragment]
+									  : NULL;
+}
+
+unsigned int exit_segments(const struct vmlat_exit *exit)
+{
+	return exit->segments ? exit->segments : 1;
 }
 
 const char *protocol_name(const struct vmlat_flow *flow, bool lower, char *buffer, size_t size)
@@ -165,7 +200,7 @@ size_t report__stack(const struct report_context *context, const struct vmlat_vi
 
 __u64 not_delivered(const struct vmlat_counters *counters)
 {
-	return counters->given > counters->seen_tap ? counters->given - counters->seen_tap : 0;
+	return counters->given > counters->delivered ? counters->given - counters->delivered : 0;
 }
 
 bool summary__incomplete(const struct summary *summary)

@@ -23,15 +23,16 @@ struct report_context {
 	__s64 clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
 };
 
-/* One flight, with the names that its numbers have on this host. */
+/* One flight, with the names that its numbers have on this host. Must stay where it is. */
 struct report {
-	const struct vmlat_flight *flight;
+	const struct vmlat_flight *flight; /* the record, or `ordered` */
 	const struct device *tap; /* where it left (TX) or entered (RX) the VM; NULL unknown */
 	const struct device
 		*peer; /* the tap of another VM of this host at the other end; or NULL */
 	const char *phy; /* the NIC; NULL unknown or none */
 	__u64 total_ns;
 	char phy_buffer[64];
+	struct vmlat_flight ordered;
 };
 
 /* What the end of a trace adds up to. */
@@ -56,6 +57,12 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 
 /* "completed", … */
 const char *outcome_name(enum vmlat_outcome outcome);
+
+/* "first", …; NULL for a packet that is whole, or that has no flow. */
+const char *fragment_name(const struct vmlat_flow *flow);
+
+/* The skbs that left by this exit: 1, or what the packet was cut into. */
+unsigned int exit_segments(const struct vmlat_exit *exit);
 
 /* "TCP", …; a number in `buffer` for those without a name. `lower`: "tcp". */
 const char *protocol_name(const struct vmlat_flow *flow, bool lower, char *buffer, size_t size);
@@ -87,7 +94,7 @@ enum { FRAMES = 127 };
 size_t report__stack(const struct report_context *context, const struct vmlat_visit *visit,
 		     struct frame *frames);
 
-/* Packets given to a selected tap that never became an skb. */
+/* Packets given to a selected tap, by a call that is over, that never became an skb. */
 __u64 not_delivered(const struct vmlat_counters *counters);
 
 /* True when something was lost or missed, so that the numbers are not the whole truth. */

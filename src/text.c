@@ -63,13 +63,13 @@ static void print_flow(FILE *out, const struct vmlat_flow *flow)
 		fputs(" -> ", out);
 		print_endpoint(out, flow, false);
 		fprintf(out, " (%s)", protocol_name(flow, false, protocol, sizeof(protocol)));
-		if (flow->fragment)
-			fputs(" fragment", out);
 	} else {
 		fputs("not IP", out);
 	}
 	for (int i = 0; i < flow->vlans; i++)
 		fprintf(out, i ? ".%u" : " VLAN %u", flow->vlan_tci[i] & 0xfff);
+	if (fragment_name(flow))
+		fprintf(out, " fragment (%s)", fragment_name(flow));
 	fputc('\n', out);
 }
 
@@ -123,7 +123,7 @@ static void print_number(FILE *out, enum vmlat_stage stage)
 		fputs(stage_name(stage), out);
 }
 
-static void print_segment(FILE *out, const struct vmlat_visit *from, const struct vmlat_visit *to)
+static void print_latency(FILE *out, const struct vmlat_visit *from, const struct vmlat_visit *to)
 {
 	fputs("  [", out);
 	print_number(out, from->stage);
@@ -163,7 +163,7 @@ static void print_latencies(const struct report_context *context, const struct v
 		const struct vmlat_visit *visit = &flight->visit[i];
 
 		if (i)
-			print_segment(out, visit - 1, visit);
+			print_latency(out, visit - 1, visit);
 		if (context->options->verbose)
 			fprintf(out, "    skb 0x%llx on CPU %u at %s\n", visit->skb, visit->cpu,
 				hooks[visit->hook].name);
@@ -171,6 +171,16 @@ static void print_latencies(const struct report_context *context, const struct v
 	}
 	if (flight->visits_beyond)
 		fprintf(out, "  %u more stages are not kept\n", flight->visits_beyond);
+}
+
+static void print_segments(FILE *out, const struct vmlat_flight *flight)
+{
+	if (flight->segments < 2)
+		return;
+	fprintf(out, "Segments: %u", flight->segments);
+	if (flight->segments_lost)
+		fprintf(out, ", %u lost", flight->segments_lost);
+	fputc('\n', out);
 }
 
 static void print_exits(const struct report_context *context, const struct vmlat_flight *flight)
@@ -190,6 +200,10 @@ static void print_exits(const struct report_context *context, const struct vmlat
 			exit->closed ? outcome_name(exit->outcome) : "open");
 		if (exit->closed)
 			fprintf(context->out, " after %.3f us", us(exit->ns - flight->begin_ns));
+		if (exit_segments(exit) > 1)
+			fprintf(context->out, " in %u segments", exit_segments(exit));
+		if (exit->segments_lost)
+			fprintf(context->out, " (%u lost)", exit->segments_lost);
 	}
 	if (flight->exits_beyond)
 		fprintf(context->out, ", %u more are not kept", flight->exits_beyond);
@@ -273,6 +287,7 @@ static void text_packet(const struct report_context *context, const struct repor
 			printable(flight->comm, VMLAT_COMM).text);
 	print_latencies(context, flight);
 	fputc('\n', out);
+	print_segments(out, flight);
 	print_exits(context, flight);
 	print_outcome(context, report);
 }

@@ -120,10 +120,12 @@ static int open_devices(struct trace *trace)
 {
 	int error = devices__find(&trace->devices);
 
-	if (!error)
-		return devices__select(&trace->devices, &trace->options->devices);
-	log_error("the network devices cannot be listed: %s", strerror(-error));
-	return EXIT_FAILED;
+	if (error) {
+		log_error("the network devices cannot be listed: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
+	devices__name_vms(&trace->devices);
+	return devices__select(&trace->devices, &trace->options->devices);
 }
 
 static int create_ready_file(const char *path)
@@ -213,7 +215,7 @@ static void explain_silence(const struct trace *trace)
 #undef X
 	};
 	struct vmlat_counters counters;
-	char refused[256] = "";
+	char refused[512] = "";
 	__u64 ended = 0;
 
 	if (tracer__counters(trace->tracer, &counters))

@@ -20,6 +20,7 @@ enum { STACKS = 16384, MAX_STACK = 127 };
 struct tracer {
 	struct vmlat_bpf *object;
 	struct ring_buffer *ring;
+	struct hook_use use;
 	struct hook_choice hooks[VMLAT_HOOK_COUNT];
 	struct bpf_link *links[VMLAT_HOOK_COUNT];
 	flight_handler handler;
@@ -74,19 +75,20 @@ static int check_modules(const struct kernel *kernel)
 	return 0;
 }
 
-static int choose_hooks(struct tracer *tracer, const struct kernel *kernel,
-			const struct options *options)
+static int choose_hooks(struct tracer *tracer, const struct kernel *kernel, enum attach_mode mode)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
 		const struct hook *hook = &hooks[id];
 		struct hook_choice *choice = &tracer->hooks[id];
 		struct bpf_program *program;
 
-		if (!(hook->directions & options->devices.directions)) {
+		if (!hook__needed(id, &tracer->use))
+			continue;
+		if (!(hook->directions & tracer->use.directions)) {
 			choice->missing = "not needed for this direction";
 			continue;
 		}
-		*choice = hook__choose(kernel, id, options->attach);
+		*choice = hook__choose(kernel, id, mode);
 		if (choice->missing && hook->need == HOOK_REQUIRED) {
 			log_error("cannot trace here: %s: %s", hook->name, choice->missing);
 			return EXIT_HOST;
@@ -132,17 +134,19 @@ static int load(struct tracer *tracer, const struct kernel *kernel, const struct
 		return EXIT_FAILED;
 	}
 	size_maps(tracer, options);
+	error = choose_hooks(tracer, kernel, options->attach);
+	if (error)
+		return error;
 	tracer->object->rodata->features = (struct vmlat_features){
 		.stacks = options->stacks,
 		.kfree_skb_reason = kernel->drop_reasons,
-		.qdisc_enqueue = !hook__choose(kernel, VMLAT_HOOK_QDISC_ENQUEUE, 0).missing,
+		.qdisc_enqueue = !!tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach,
+		.tunnels = tracer->use.tunnels,
+		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
 		.internal_dev_xmit =
 			symbols__address(kernel->symbols, "openvswitch", "internal_dev_xmit"),
 		.tun_net_xmit = symbols__address(kernel->symbols, "tun", "tun_net_xmit"),
 	};
-	error = choose_hooks(tracer, kernel, options);
-	if (error)
-		return error;
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
 	error = vmlat_bpf__load(tracer->object);
 	if (!error)
@@ -242,6 +246,9 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	tracer->config->filter = options->filter;
 	tracer->config->threshold_ns = options->threshold_ns;
 	tracer->config->outcomes = options->outcomes;
+	tracer->config->timeout_ns = options->timeout_ns;
+	memcpy(tracer->config->tunnel_port, devices->tunnels.port,
+	       sizeof(tracer->config->tunnel_port));
 	error = fill_interfaces(tracer, devices);
 	if (!error)
 		error = fill_slots(tracer);
@@ -287,6 +294,9 @@ int tracer__open(struct tracer **result, const struct options *options, const st
 	libbpf_set_print(libbpf_message);
 	tracer->handler = handler;
 	tracer->context = context;
+	tracer->use = (struct hook_use){ .directions = options->devices.directions,
+					 .tunnels = devices->tunnels.any,
+					 .rps = devices__spread(devices) };
 	tracer->cpus = libbpf_num_possible_cpus();
 	if (options->flights <= (__u64)tracer->cpus) {
 		log_error("--flights=%llu is too few: each of %d CPUs keeps a place for one",

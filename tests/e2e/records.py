@@ -7,6 +7,7 @@ from case import Failure, ensure, equal
 
 OUTCOMES = ["completed", "dropped", "diverted", "merged", "upcall_lost", "expired", "evicted",
             "ambiguous", "in_flight"]
+FRAGMENTS = [None, "first", "later", "unmatched"]
 NONE = type(None)
 TEXT, NUMBER, BOOL = (str,), (int,), (bool,)
 TEXT_OR_NULL, NUMBER_OR_NULL = (str, NONE), (int, NONE)
@@ -19,13 +20,15 @@ PACKET = {"type": TEXT, "time": TEXT, "direction": TEXT, "vm": TEXT_OR_NULL,
           "vm_interface": TEXT_OR_NULL, "phy_interface": TEXT_OR_NULL,
           "peer_vm_interface": TEXT_OR_NULL, "flow": (dict, NONE), "vlan": (list,),
           "length": NUMBER, "ip_id": NUMBER_OR_NULL, "tcp_seq": NUMBER_OR_NULL,
-          "process": (dict, NONE), "outcome": TEXT, "reason": TEXT_OR_NULL, "where": TEXT_OR_NULL,
-          "upcall": BOOL, "batch": NUMBER, "segments": NUMBER, "exits": (list,), "stages": (list,),
+          "fragment": TEXT_OR_NULL, "process": (dict, NONE), "outcome": TEXT,
+          "reason": TEXT_OR_NULL, "where": TEXT_OR_NULL, "upcall": BOOL, "batch": NUMBER,
+          "segments": NUMBER, "segments_lost": NUMBER, "exits": (list,), "stages": (list,),
           "stages_beyond": NUMBER, "exits_beyond": NUMBER, "total_ns": NUMBER}
 FLOW = {"protocol": TEXT, "src_ip": TEXT, "src_port": NUMBER_OR_NULL, "dst_ip": TEXT,
         "dst_port": NUMBER_OR_NULL}
 PROCESS = {"pid": NUMBER, "comm": TEXT}
-EXIT = {"interface": TEXT, "outcome": TEXT_OR_NULL, "offset_ns": NUMBER_OR_NULL}
+EXIT = {"interface": TEXT, "outcome": TEXT_OR_NULL, "offset_ns": NUMBER_OR_NULL,
+        "segments": NUMBER, "segments_lost": NUMBER}
 STAGE = {"stage": TEXT, "number": NUMBER_OR_NULL, "hook": TEXT, "offset_ns": NUMBER,
          "cpu": NUMBER, "stack": (list, NONE)}
 END = {"type": TEXT, "time": TEXT, "packets": (dict,), "events": (dict,), "probes": (dict,),
@@ -83,6 +86,10 @@ def check_packet(packet):
         shape("packet.process", packet["process"], PROCESS)
     for one in packet["exits"]:
         shape("packet.exits", one, EXIT)
+    for one in [packet, *packet["exits"]]:
+        ensure(one["segments"] >= 1 and one["segments_lost"] <= one["segments"],
+               f"{one['segments_lost']} segments lost of {one['segments']}")
+    ensure(packet["fragment"] in FRAGMENTS, f"packet.fragment is {packet['fragment']}")
     if packet["outcome"] == "completed":
         ensure(any(one["outcome"] == "completed" for one in packet["exits"]),
                f"completed, by no exit: {packet['exits']}")

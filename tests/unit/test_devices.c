@@ -263,6 +263,23 @@ static void on_a_host_without_devices_there_is_none(void **state)
 	assert_null(devices__by_id(&devices, &(struct vmlat_device){ HOST_NETNS, 1 }));
 }
 
+static void packets_are_spread_by_a_tap_that_they_may_begin_at(void **state)
+{
+	struct device_choice choice = { .taps = LIST("vnet0"),
+					.nics = LIST("eth0"),
+					.directions = VMLAT_BOTH };
+	struct devices devices = host_devices();
+
+	(void)state;
+	assert_int_equal(devices__select(&devices, &choice), 0);
+	assert_false(devices__spread(&devices));
+	host_device(&devices, "vnet1")->spreads = true;
+	assert_false(devices__spread(&devices));
+	host_device(&devices, "vnet0")->spreads = true;
+	assert_true(devices__spread(&devices));
+	devices__free(&devices);
+}
+
 static void a_device_is_known_by_number_and_namespace(void **state)
 {
 	struct devices devices = host_devices();
@@ -315,6 +332,7 @@ int main(void)
 		cmocka_unit_test(a_wrong_nic_is_told_the_nics_there_are),
 		cmocka_unit_test(a_long_list_of_devices_is_cut),
 		cmocka_unit_test(on_a_host_without_devices_there_is_none),
+		cmocka_unit_test(packets_are_spread_by_a_tap_that_they_may_begin_at),
 		cmocka_unit_test(a_device_is_known_by_number_and_namespace),
 		cmocka_unit_test(the_devices_of_this_host_have_names_and_numbers),
 	};

@@ -48,7 +48,7 @@ static void every_stage_has_a_hook(void **state)
 	}
 }
 
-static void every_hook_has_a_name_a_direction_and_a_module_that_is_known(void **state)
+static void every_hook_has_a_name_a_direction_and_a_module(void **state)
 {
 	(void)state;
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
@@ -56,10 +56,23 @@ static void every_hook_has_a_name_a_direction_and_a_module_that_is_known(void **
 
 		assert_non_null(hook->name);
 		assert_true(hook->directions && !(hook->directions & ~VMLAT_BOTH));
-		assert_true(!strcmp(hook->module, "") || !strcmp(hook->module, "tun") ||
-			    !strcmp(hook->module, "openvswitch"));
+		assert_non_null(hook->module);
 		assert_true(hook->kind != VMLAT_TRACEPOINT || !hook->module[0]);
 	}
+}
+
+static void there_is_room_for_every_module_of_a_hook(void **state)
+{
+	struct kernel kernel = { 0 };
+
+	(void)state;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		if (hooks[id].module[0])
+			assert_non_null(kernel__module(&kernel, hooks[id].module));
+	assert_ptr_equal(kernel__module(&kernel, "tun"), &kernel.modules[0]);
+	for (int i = 0; i < KERNEL_MODULES; i++)
+		kernel.modules[i].name = "another";
+	assert_null(kernel__module(&kernel, "tun"));
 }
 
 static void a_return_belongs_to_a_function_of_the_same_name(void **state)
@@ -101,6 +114,7 @@ static void add_tracepoint(struct btf *btf, const char *name)
 static struct kernel some_kernel(void)
 {
 	struct kernel kernel = { .kprobes = true, .get_func_arg = true };
+	struct btf *openvswitch = host_btf();
 
 	kernel.symbols = host_symbols("ffffffff81000100 T __dev_queue_xmit\n"
 				      "ffffffffc0300000 t tun_get_user\t[tun]\n"
@@ -108,11 +122,11 @@ static struct kernel some_kernel(void)
 				      "ffffffffc0200000 t netdev_frame_hook\t[openvswitch]\n"
 				      "ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n");
 	kernel.btf = host_btf();
-	kernel.openvswitch = host_btf();
+	kernel__module(&kernel, "openvswitch")->btf = openvswitch;
 	add_tracepoint(kernel.btf, "netif_receive_skb");
 	add_function(kernel.btf, "__dev_queue_xmit");
-	add_function(kernel.openvswitch, "netdev_frame_hook");
-	add_function(kernel.openvswitch, "ovs_dp_upcall");
+	add_function(openvswitch, "netdev_frame_hook");
+	add_function(openvswitch, "ovs_dp_upcall");
 	return kernel;
 }
 
@@ -217,13 +231,56 @@ static void a_function_that_is_not_there_says_why(void **state)
 	kernel__close(&kernel);
 }
 
+static void a_function_of_any_module_with_btf_gets_fentry(void **state)
+{
+	struct kernel kernel = some_kernel();
+	struct btf *btf = btf__new_empty();
+
+	(void)state;
+	symbols__free(kernel.symbols);
+	kernel.symbols = host_symbols("ffffffffc0300000 t nf_ct_frag6_gather\t[nf_defrag_ipv6]\n");
+	assert_choice(&kernel, VMLAT_HOOK_NF_CT_FRAG6_GATHER, ATTACH_AUTO, "kprobe",
+		      "nf_ct_frag6_gather__kprobe");
+	kernel__module(&kernel, "nf_defrag_ipv6")->btf = btf;
+	add_function(btf, "nf_ct_frag6_gather");
+	assert_choice(&kernel, VMLAT_HOOK_NF_CT_FRAG6_GATHER, ATTACH_AUTO, "fentry",
+		      "nf_ct_frag6_gather__fentry");
+	assert_choice(&kernel, VMLAT_HOOK_NF_CT_FRAG6_GATHER_RETURN, ATTACH_AUTO, "fexit",
+		      "nf_ct_frag6_gather__fexit");
+	kernel__close(&kernel);
+}
+
+static void what_this_host_has_not_needs_no_hook(void **state)
+{
+	static const enum vmlat_hook of_tunnels[] = { VMLAT_HOOK_GRO_CELLS_RECEIVE,
+						      VMLAT_HOOK_NAPI_GRO_RECEIVE_ENTRY,
+						      VMLAT_HOOK_NAPI_GRO_RECEIVE_EXIT };
+	struct hook_use plain = { .directions = VMLAT_BOTH };
+	struct hook_use tunnels = { .directions = VMLAT_BOTH, .tunnels = true };
+	struct hook_use rps = { .directions = VMLAT_BOTH, .rps = true };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(of_tunnels); i++) {
+		assert_false(hook__needed(of_tunnels[i], &plain));
+		assert_true(hook__needed(of_tunnels[i], &tunnels));
+		assert_false(hook__needed(of_tunnels[i], &rps));
+	}
+	assert_false(hook__needed(VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY, &plain));
+	assert_false(hook__needed(VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY, &tunnels));
+	assert_true(hook__needed(VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY, &rps));
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		if (hooks[id].need != HOOK_FOR_TUNNELS && hooks[id].need != HOOK_FOR_RPS)
+			assert_true(hook__needed(id, &plain));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_stage_has_a_name),
 		cmocka_unit_test(stages_are_numbered_as_documented),
 		cmocka_unit_test(every_stage_has_a_hook),
-		cmocka_unit_test(every_hook_has_a_name_a_direction_and_a_module_that_is_known),
+		cmocka_unit_test(every_hook_has_a_name_a_direction_and_a_module),
+		cmocka_unit_test(there_is_room_for_every_module_of_a_hook),
 		cmocka_unit_test(a_return_belongs_to_a_function_of_the_same_name),
 		cmocka_unit_test(a_tracepoint_is_attached_to_when_the_kernel_has_it),
 		cmocka_unit_test(a_function_with_btf_gets_fentry),
@@ -231,6 +288,8 @@ int main(void)
 		cmocka_unit_test(kprobe_is_taken_when_asked_for),
 		cmocka_unit_test(netdev_frame_hook_needs_a_helper_for_fentry),
 		cmocka_unit_test(a_function_that_is_not_there_says_why),
+		cmocka_unit_test(a_function_of_any_module_with_btf_gets_fentry),
+		cmocka_unit_test(what_this_host_has_not_needs_no_hook),
 	};
 
 	return cmocka_run_group_tests_name("hook", tests, NULL, NULL);

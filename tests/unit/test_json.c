@@ -92,6 +92,7 @@ static void a_packet_has_every_field_and_no_other(void **state)
 		"length",
 		"ip_id",
 		"tcp_seq",
+		"fragment",
 		"process",
 		"outcome",
 		"reason",
@@ -99,6 +100,7 @@ static void a_packet_has_every_field_and_no_other(void **state)
 		"upcall",
 		"batch",
 		"segments",
+		"segments_lost",
 		"exits",
 		"stages",
 		"stages_beyond",
@@ -141,8 +143,11 @@ static void a_packet_says_what_the_flight_says(void **state)
 	assert_json(packet, "upcall", "false");
 	assert_number(packet, "batch", 3);
 	assert_number(packet, "segments", 1);
+	assert_number(packet, "segments_lost", 0);
+	assert_null_field(packet, "fragment");
 	assert_json(packet, "exits",
-		    "[{\"interface\":\"eth0\",\"outcome\":\"completed\",\"offset_ns\":33958}]");
+		    "[{\"interface\":\"eth0\",\"outcome\":\"completed\",\"offset_ns\":33958,"
+		    "\"segments\":1,\"segments_lost\":0}]");
 	assert_number(packet, "stages_beyond", 0);
 	assert_number(packet, "exits_beyond", 0);
 	assert_number(packet, "total_ns", 33958);
@@ -231,19 +236,52 @@ static void what_is_not_ip_has_no_flow(void **state)
 	json_object_put(packet);
 }
 
-static void a_later_fragment_has_no_ports(void **state)
+static void a_later_fragment_has_the_ports_of_its_first_and_no_sequence_number(void **state)
+{
+	struct sample *sample = *state;
+	struct vmlat_flow *flow = &sample->flight.flow;
+	struct json_object *packet;
+
+	flow->fragment = VMLAT_FIRST_FRAGMENT;
+	packet = packet_of(sample);
+	assert_string(packet, "fragment", "first");
+	assert_number(packet, "tcp_seq", 4000000000);
+	json_object_put(packet);
+	flow->fragment = VMLAT_LATER_FRAGMENT;
+	packet = packet_of(sample);
+	assert_string(packet, "fragment", "later");
+	assert_number(field(packet, "flow"), "dst_port", 80);
+	assert_null_field(packet, "tcp_seq");
+	json_object_put(packet);
+}
+
+static void a_fragment_without_its_first_has_no_ports(void **state)
 {
 	struct sample *sample = *state;
 	struct json_object *packet;
 
 	sample->flight.flow.has_ports = 0;
-	sample->flight.flow.fragment = 1;
+	sample->flight.flow.fragment = VMLAT_UNMATCHED_FRAGMENT;
 	packet = packet_of(sample);
+	assert_string(packet, "fragment", "unmatched");
 	assert_json(packet, "flow",
 		    "{\"protocol\":\"tcp\",\"src_ip\":\"192.168.1.10\",\"src_port\":null,"
 		    "\"dst_ip\":\"192.168.1.20\",\"dst_port\":null}");
 	assert_number(packet, "ip_id", 4321);
 	assert_null_field(packet, "tcp_seq");
+	json_object_put(packet);
+}
+
+static void a_packet_that_was_cut_tells_its_segments(void **state)
+{
+	struct sample *sample = *state;
+	struct json_object *packet;
+
+	sample->flight.segments = 45;
+	sample->flight.segments_lost = 3;
+	packet = packet_of(sample);
+	assert_number(packet, "segments", 45);
+	assert_number(packet, "segments_lost", 3);
 	json_object_put(packet);
 }
 
@@ -323,13 +361,18 @@ static void several_exits_are_all_there(void **state)
 	add_exit(&sample->flight, 3, 40000, VMLAT_DROPPED);
 	add_exit(&sample->flight, 7, 0, VMLAT_COMPLETED);
 	sample->flight.exit[2].closed = 0;
+	sample->flight.exit[1].segments = 12;
+	sample->flight.exit[1].segments_lost = 2;
 	sample->flight.exits_beyond = 2;
 	sample->flight.visits_beyond = 300;
 	packet = packet_of(sample);
 	assert_json(packet, "exits",
-		    "[{\"interface\":\"eth0\",\"outcome\":\"completed\",\"offset_ns\":33958},"
-		    "{\"interface\":\"eth1\",\"outcome\":\"dropped\",\"offset_ns\":40000},"
-		    "{\"interface\":\"vnet1\",\"outcome\":null,\"offset_ns\":null}]");
+		    "[{\"interface\":\"eth0\",\"outcome\":\"completed\",\"offset_ns\":33958,"
+		    "\"segments\":1,\"segments_lost\":0},"
+		    "{\"interface\":\"eth1\",\"outcome\":\"dropped\",\"offset_ns\":40000,"
+		    "\"segments\":12,\"segments_lost\":2},"
+		    "{\"interface\":\"vnet1\",\"outcome\":null,\"offset_ns\":null,"
+		    "\"segments\":1,\"segments_lost\":0}]");
 	assert_number(packet, "exits_beyond", 2);
 	assert_number(packet, "stages_beyond", 300);
 	json_object_put(packet);
@@ -466,6 +509,15 @@ static void the_header_tells_each_hook_or_why_not(void **state)
 	json_object_put(header);
 }
 
+static void a_hook_that_nobody_needs_here_is_neither_there_nor_missing(void **state)
+{
+	struct json_object *header = header_of(*state);
+
+	assert_json(header, "hooks", "[]");
+	assert_json(header, "missing", "[]");
+	json_object_put(header);
+}
+
 static void the_end_has_every_term_of_the_accounting(void **state)
 {
 	struct summary summary = sample_summary();
@@ -540,7 +592,9 @@ int main(void)
 		sample_test(from_vm_to_vm_there_is_a_peer),
 		sample_test(what_is_unknown_is_null),
 		sample_test(what_is_not_ip_has_no_flow),
-		sample_test(a_later_fragment_has_no_ports),
+		sample_test(a_later_fragment_has_the_ports_of_its_first_and_no_sequence_number),
+		sample_test(a_fragment_without_its_first_has_no_ports),
+		sample_test(a_packet_that_was_cut_tells_its_segments),
 		sample_test(ipv6_has_no_id_and_udp_no_sequence_number),
 		sample_test(every_outcome_has_its_name),
 		sample_test(a_drop_says_where_and_why),
@@ -553,6 +607,7 @@ int main(void)
 		sample_test(the_header_says_what_wrote_it_and_when),
 		sample_test(the_header_has_the_filter_as_it_was_given),
 		sample_test(the_header_tells_each_hook_or_why_not),
+		sample_test(a_hook_that_nobody_needs_here_is_neither_there_nor_missing),
 		sample_test(the_end_has_every_term_of_the_accounting),
 		sample_test(what_the_kernel_cannot_tell_is_null_in_the_end),
 		sample_test(counts_beyond_63_bits_are_kept),

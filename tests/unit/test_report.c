@@ -99,6 +99,63 @@ static void a_device_that_is_new_is_known_by_its_number(void **state)
 	assert_string_equal(report.phy, "ifindex 42 of namespace 4026532000");
 }
 
+static void stages_of_segments_are_put_in_the_order_of_time(void **state)
+{
+	struct sample *sample = *state;
+	struct vmlat_flight *flight = &sample->flight;
+	struct report report;
+
+	flight->visits = 0;
+	add_visit(flight, VMLAT_STAGE_TAP_IN, VMLAT_HOOK_TUN_SENDMSG, 0);
+	add_visit(flight, VMLAT_STAGE_REINJECT, VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE, 300);
+	add_visit(flight, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL, 100);
+	add_visit(flight, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND, 400);
+	add_visit(flight, VMLAT_STAGE_DATAPATH, VMLAT_HOOK_OVS_DP_PROCESS_PACKET, 300);
+	report__describe(&sample->context, flight, &report);
+	assert_ptr_equal(report.flight, flight); /* which is not cut: as it was seen */
+	flight->segments = 2;
+	report__describe(&sample->context, flight, &report);
+	assert_int_equal(report.flight->visits, 5);
+	assert_int_equal(report.flight->visit[0].stage, VMLAT_STAGE_TAP_IN);
+	assert_int_equal(report.flight->visit[1].stage, VMLAT_STAGE_UPCALL);
+	assert_int_equal(report.flight->visit[2].stage, VMLAT_STAGE_REINJECT);
+	assert_int_equal(report.flight->visit[3].stage, VMLAT_STAGE_DATAPATH);
+	assert_int_equal(report.flight->visit[4].stage, VMLAT_STAGE_VPORT);
+	assert_int_equal(flight->visit[1].stage, VMLAT_STAGE_REINJECT);
+}
+
+static void of_a_record_that_was_cut_short_no_more_is_read(void **state)
+{
+	struct sample *sample = *state;
+	size_t size = vmlat_flight_size(sample->flight.visits);
+	struct vmlat_flight *record = malloc(size); /* as the ring buffer has it */
+	struct report report;
+
+	sample->flight.segments = 9;
+	memcpy(record, &sample->flight, size);
+	report__describe(&sample->context, record, &report);
+	assert_memory_equal(report.flight, &sample->flight, size);
+	free(record);
+}
+
+static void a_fragment_is_named(void **state)
+{
+	struct vmlat_flow flow = { .family = 4 };
+
+	(void)state;
+	assert_null(fragment_name(&flow));
+	flow.fragment = VMLAT_FIRST_FRAGMENT;
+	assert_string_equal(fragment_name(&flow), "first");
+	flow.fragment = VMLAT_LATER_FRAGMENT;
+	assert_string_equal(fragment_name(&flow), "later");
+	flow.fragment = VMLAT_UNMATCHED_FRAGMENT;
+	assert_string_equal(fragment_name(&flow), "unmatched");
+	flow.fragment = VMLAT_UNMATCHED_FRAGMENT + 1;
+	assert_null(fragment_name(&flow));
+	flow = (struct vmlat_flow){ .fragment = VMLAT_FIRST_FRAGMENT };
+	assert_null(fragment_name(&flow)); /* of headers that could not be read */
+}
+
 static void every_outcome_is_named_as_in_the_table(void **state)
 {
 	(void)state;
@@ -188,18 +245,18 @@ static void open_vswitch_has_reasons_of_its_own(void **state)
 	assert_true(btf__add_enum(btf, "ovs_drop_reason", 4) > 0);
 	assert_int_equal(btf__add_enum_value(btf, "OVS_DROP_LAST_ACTION", 0x30001), 0);
 	assert_null(drop_reason(&sample->context, true, 0x30001));
-	sample->kernel.openvswitch = btf;
+	kernel__module(&sample->kernel, "openvswitch")->btf = btf;
 	assert_string_equal(drop_reason(&sample->context, true, 0x30001), "LAST_ACTION");
 	assert_string_equal(drop_reason(&sample->context, true, 71), "FULL_RING");
 }
 
 static void not_delivered_is_what_was_given_and_never_seen(void **state)
 {
-	struct vmlat_counters counters = { .given = 57, .seen_tap = 50 };
+	struct vmlat_counters counters = { .given = 57, .delivered = 50, .seen_tap = 60 };
 
 	(void)state;
 	assert_int_equal(not_delivered(&counters), 7);
-	counters.seen_tap = 60; /* the batch of the moment: never below 0 */
+	counters.delivered = 60; /* read CPU by CPU: never below 0 */
 	assert_int_equal(not_delivered(&counters), 0);
 }
 
@@ -236,6 +293,9 @@ int main(void)
 		sample_test(without_an_exit_the_other_end_is_unknown),
 		sample_test(of_several_exits_one_that_completed_counts),
 		sample_test(a_device_that_is_new_is_known_by_its_number),
+		sample_test(stages_of_segments_are_put_in_the_order_of_time),
+		sample_test(of_a_record_that_was_cut_short_no_more_is_read),
+		sample_test(a_fragment_is_named),
 		sample_test(every_outcome_is_named_as_in_the_table),
 		sample_test(a_protocol_without_a_name_is_a_number),
 		sample_test(addresses_are_written_as_usual),

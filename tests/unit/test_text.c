@@ -110,9 +110,6 @@ static void what_has_no_ports_shows_none(void **state)
 	struct sample *sample = *state;
 
 	sample->flight.flow.has_ports = 0;
-	sample->flight.flow.fragment = 1;
-	assert_line(sample, "Flow:", "Flow: 192.168.1.10 -> 192.168.1.20 (TCP) fragment");
-	sample->flight.flow.fragment = 0;
 	sample->flight.flow.protocol = 47;
 	assert_line(sample, "Flow:", "Flow: 192.168.1.10 -> 192.168.1.20 (47)");
 }
@@ -129,6 +126,25 @@ static void vlan_tags_stand_after_the_flow_by_number(void **state)
 	flow->vlans = 2;
 	assert_line(sample,
 		    "Flow:", "Flow: 192.168.1.10:8080 -> 192.168.1.20:80 (TCP) VLAN 100.200");
+}
+
+static void a_fragment_says_which(void **state)
+{
+	struct sample *sample = *state;
+	struct vmlat_flow *flow = &sample->flight.flow;
+
+	flow->fragment = VMLAT_FIRST_FRAGMENT;
+	assert_line(sample,
+		    "Flow:", "Flow: 192.168.1.10:8080 -> 192.168.1.20:80 (TCP) fragment (first)");
+	flow->fragment = VMLAT_LATER_FRAGMENT;
+	flow->vlans = 1;
+	flow->vlan_tci[0] = 100;
+	assert_line(sample, "Flow:",
+		    "Flow: 192.168.1.10:8080 -> 192.168.1.20:80 (TCP) VLAN 100 fragment (later)");
+	flow->fragment = VMLAT_UNMATCHED_FRAGMENT;
+	flow->has_ports = 0;
+	assert_line(sample, "Flow:",
+		    "Flow: 192.168.1.10 -> 192.168.1.20 (TCP) VLAN 100 fragment (unmatched)");
 }
 
 static void what_is_not_ip_says_so(void **state)
@@ -262,6 +278,35 @@ static void several_exits_are_all_told(void **state)
 		    "are not kept");
 }
 
+static void a_packet_that_was_cut_tells_its_segments(void **state)
+{
+	struct sample *sample = *state;
+
+	assert_no_line(sample, "Segments:");
+	sample->flight.segments = 12;
+	sample->flight.exit[0].segments = 12;
+	assert_line(sample, "Segments:", "Segments: 12");
+	assert_no_line(sample, "Exits:");
+	sample->flight.segments_lost = 1;
+	assert_line(sample, "Segments:", "Segments: 12, 1 lost");
+	assert_non_null(strstr(sample->text, "\n\nSegments: 12, 1 lost\nTotal Latency: "));
+}
+
+static void each_exit_tells_its_segments(void **state)
+{
+	struct sample *sample = *state;
+
+	add_exit(&sample->flight, 3, 40000, VMLAT_DROPPED);
+	add_exit(&sample->flight, 6, 0, VMLAT_COMPLETED);
+	sample->flight.exit[0].segments = 12;
+	sample->flight.exit[1].segments = 12;
+	sample->flight.exit[1].segments_lost = 2;
+	sample->flight.exit[2].closed = 0;
+	assert_line(sample, "Exits:",
+		    "Exits: eth0 completed after 33.958 us in 12 segments, eth1 dropped after "
+		    "40.000 us in 12 segments (2 lost), vnet0 open");
+}
+
 static void verbose_shows_the_skb_of_each_stage(void **state)
 {
 	struct sample *sample = *state;
@@ -392,6 +437,7 @@ int main(void)
 		sample_test(ipv6_addresses_with_ports_stand_in_brackets),
 		sample_test(what_has_no_ports_shows_none),
 		sample_test(vlan_tags_stand_after_the_flow_by_number),
+		sample_test(a_fragment_says_which),
 		sample_test(what_is_not_ip_says_so),
 		sample_test(a_device_may_have_no_vm_and_may_be_unknown),
 		sample_test(from_vm_to_vm_both_taps_are_shown),
@@ -401,6 +447,8 @@ int main(void)
 		sample_test(an_upcall_that_expired_was_not_reinjected),
 		sample_test(stages_beyond_are_counted),
 		sample_test(several_exits_are_all_told),
+		sample_test(a_packet_that_was_cut_tells_its_segments),
+		sample_test(each_exit_tells_its_segments),
 		sample_test(verbose_shows_the_skb_of_each_stage),
 		sample_test(stacks_are_symbolized_when_they_were_taken),
 		sample_test(a_stack_has_no_frame_of_the_tracer),

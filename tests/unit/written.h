@@ -91,7 +91,8 @@ static inline struct summary sample_summary(void)
 	summary.counters.malformed = 32;
 	summary.counters.truncated = 33;
 	summary.counters.given = 57;
-	summary.counters.seen_tap = 50;
+	summary.counters.delivered = 50;
+	summary.counters.seen_tap = 52;
 	return summary;
 }
 
