@@ -23,14 +23,15 @@ objects := $(sources:src/%.c=$(build)/src/%.o)
 unit_sources := $(sort $(wildcard tests/unit/*.c))
 unit_tests := $(unit_sources:tests/unit/%.c=$(build)/unit/%)
 shell_scripts = $(shell grep -lIE '^\#!/bin/(ba)?sh' -r tests .ci)
-c_files := $(sort $(wildcard src/*.[ch] bpf/*.[ch] include/*.h tests/unit/*.[ch] tests/lab/*.[ch]))
+c_files := $(sort $(wildcard src/*.[ch] bpf/*.[ch] include/*.h tests/unit/*.[ch] tests/lab/*.[ch] \
+	tests/planted/*.h))
 
 CFLAGS ?= -O2 -g
 cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Iinclude -Isrc -I$(build) \
 	$(shell $(PKG_CONFIG) --cflags $(libraries) 2>/dev/null)
 libs = $(shell $(PKG_CONFIG) --libs $(libraries))
 bpf_flags := -g -O2 -Wall -Wextra -Wno-unused-parameter -target bpf -mcpu=v3 \
-	-D__TARGET_ARCH_$(ARCH) -Ivmlinux/$(ARCH) -Ivmlinux -Iinclude -Ibpf
+	-D__TARGET_ARCH_$(ARCH) -Ivmlinux/$(ARCH) -Ivmlinux -Iinclude -Ibpf $(planted_flags)
 
 # To build, and to install on a host of VMs.
 build_packages := gcc make clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libjson-c-dev \
@@ -119,6 +120,12 @@ $(build)/unit/%: tests/unit/%.c $(build)/unit/vmlat.a
 	$(call say,UNIT,$<)
 	$(Q)$(CC) $(CFLAGS) $(cflags) $(unit_flags) -MMD -MP $(filter %.c %.a,$^) -o $@ \
 		$(libs) -lcmocka
+
+# A build with a mistake in it, which the tests are to find.
+.PHONY: planted
+planted:
+	$(Q)$(MAKE) --no-print-directory build=$(build)/planted \
+		planted_flags='-DVMLAT_PLANTED -Itests/planted' all
 
 .PHONY: lab
 lab: all

@@ -71,7 +71,7 @@ static __always_inline int reassembly_returns(long error)
 		return 0;
 	skb = (const struct sk_buff *)cpu->merging;
 	cpu->merging = 0;
-	flight = find_flight(cpu, (__u64)skb, &role);
+	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL)
 		return 0;
 	if (error == -EINPROGRESS)

@@ -32,9 +32,9 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 		return PARSED_TRUNCATED;
 	parsed = parse_packet(&c, flow);
 	if (parsed == PARSED && flow->fragment)
-		match_fragment(c.fragment_id, c.more_fragments,
-			       number_of(cpu, direct ? (__u64)skb->dev
-						     : (__u64)BPF_CORE_READ(skb, dev)));
+		match_fragment(
+			c.fragment_id, c.more_fragments,
+			number_of(cpu, direct ? (__u64)skb->dev : (__u64)BPF_CORE_READ(skb, dev)));
 	return parsed;
 }
 

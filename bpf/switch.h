@@ -8,8 +8,8 @@
  * netdev_port_receive) and the socket keeps the original: before the first datapath, a packet
  * of the same buffer on the same CPU is the flight's, and its carrier from now on.
  */
-static __always_inline struct vmlat_flight *
-continued_flight(struct cpu_state *cpu, const struct sk_buff *skb, __u32 *role)
+static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *cpu,
+							     const struct sk_buff *skb, __u32 *role)
 {
 	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
 	__u32 last;

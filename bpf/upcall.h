@@ -169,8 +169,7 @@ static __always_inline void forget_upcall(struct vmlat_flight *flight)
 	if (!slot)
 		return;
 	if (flight->place == VMLAT_PARTED)
-		flight->segments_lost =
-			flight->segments - (slot->parts.done - slot->parts.lost);
+		flight->segments_lost = flight->segments - (slot->parts.done - slot->parts.lost);
 	entry = flight->place == VMLAT_UPCALLED ? bpf_map_lookup_elem(&upcalls, &slot->content)
 						: NULL;
 	if (entry && !entry->ambiguous && refers_to(&entry->flight, flight))
@@ -274,7 +273,7 @@ static __noinline int copy_goes_up(struct cpu_state *cpu, struct vmlat_flight *f
 
 /* The packet is consumed, and its copy is all that there is of it. */
 static __noinline bool copy_is_the_packet(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight)
+					  struct vmlat_flight *flight)
 {
 	struct flight_slot *slot = slot_at(flight->slot);
 
@@ -294,7 +293,8 @@ static __noinline int part_goes_up(struct cpu_state *cpu, struct vmlat_flight *f
 {
 	__u32 outcome = VMLAT_OUTCOME_COUNT;
 
-	if (!read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0) || !remove_carrier(key_of(skb)))
+	if (!read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0) ||
+	    !remove_carrier(key_of(skb)))
 		return 0;
 	cpu->scratch.content.in_port = in_port;
 	begin_upcall(cpu, flight, key_of(skb));

@@ -43,16 +43,16 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define UNWRAP(...) __VA_ARGS__
 
 /* The same at the return, of an int from three arguments. */
-#define RESULT_HOOK(function, body)                                              \
-	SEC("?kretprobe/" #function)                                             \
-	int BPF_KRETPROBE(function##__kretprobe, int result)                     \
-	{                                                                        \
-		return body;                                                     \
-	}                                                                        \
-	SEC("?fexit/" #function)                                                 \
-	int BPF_PROG(function##__fexit, void *a, void *b, __u32 c, int result)   \
-	{                                                                        \
-		return body;                                                     \
+#define RESULT_HOOK(function, body)                                            \
+	SEC("?kretprobe/" #function)                                           \
+	int BPF_KRETPROBE(function##__kretprobe, int result)                   \
+	{                                                                      \
+		return body;                                                   \
+	}                                                                      \
+	SEC("?fexit/" #function)                                               \
+	int BPF_PROG(function##__fexit, void *a, void *b, __u32 c, int result) \
+	{                                                                      \
+		return body;                                                   \
 	}
 
 /* The same, of which nothing is read. */
@@ -192,7 +192,7 @@ int BPF_PROG(net_dev_start_xmit__tp, const struct sk_buff *skb, const struct net
 SEC("?tp_btf/net_dev_xmit")
 int BPF_PROG(net_dev_xmit__tp, struct sk_buff *skb, int result)
 {
-	return packet_sent((__u64)skb, result);
+	return packet_sent(key_of(skb), result);
 }
 
 /* skb, location, and since 5.17 (in some 5.15, too) the reason */

@@ -315,7 +315,7 @@ static void four_extension_headers_are_followed(void **state)
 	struct vmlat_flow expected = with_ports(expected_ipv6(PROTOCOL_TCP), 8080, 443);
 
 	(void)state;
-	expected.fragment = 1;
+	expected.fragment = VMLAT_FIRST_FRAGMENT;
 	assert_flow(ipv6_all_extensions(), expected);
 }
 
@@ -325,10 +325,11 @@ static void the_first_fragment_has_ports_and_later_ones_have_not(void **state)
 	struct packet first = { .ethertype = ETHERTYPE_IPV4 }, later = first, last = first;
 
 	(void)state;
-	expected.fragment = 1;
+	expected.fragment = VMLAT_FIRST_FRAGMENT;
 	put_ipv4(&first, PROTOCOL_UDP, FRAGMENT_MORE, 0, UDP_SIZE);
 	put_udp(&first, 5000, 53);
 	assert_flow(first, with_ports(expected, 5000, 53));
+	expected.fragment = VMLAT_UNMATCHED_FRAGMENT; /* the parser knows no other packets */
 	put_ipv4(&later, PROTOCOL_UDP, FRAGMENT_MORE | 185, 0, UDP_SIZE);
 	put_udp(&later, 5000, 53);
 	assert_flow(later, expected);
@@ -354,8 +355,9 @@ static void ipv6_fragments_are_like_those_of_ipv4(void **state)
 	(void)state;
 	assert_flow(ipv6_fragment(0), with_ports(expected, 5000, 53)); /* atomic: RFC 6946 */
 	assert_flow(ipv6_fragment(6), with_ports(expected, 5000, 53)); /* reserved bits */
-	expected.fragment = 1;
+	expected.fragment = VMLAT_FIRST_FRAGMENT;
 	assert_flow(ipv6_fragment(1), with_ports(expected, 5000, 53));
+	expected.fragment = VMLAT_UNMATCHED_FRAGMENT;
 	assert_flow(ipv6_fragment(185 << 3 | 1), expected);
 	assert_flow(ipv6_fragment(1 << 3), expected);
 }
@@ -659,16 +661,15 @@ static struct sk_buff frame_of(struct packet *frame, struct packet packet)
 }
 
 struct read {
-	struct vmlat_flow flow;
+	struct scratch scratch;
 	struct cursor c;
 	__u32 l3;
-	__u8 bytes[PACKET_BYTES + PACKET_MARGIN];
 };
 
 static bool read_frame(const struct sk_buff *skb, struct read *read)
 {
 	memset(read, 0xa5, sizeof(*read)); /* nothing of it may stay */
-	return read_ethernet(skb, read->bytes, &read->flow, &read->c, &read->l3);
+	return read_ethernet(skb, &read->scratch, &read->c, &read->l3);
 }
 
 static void a_frame_has_its_flow_and_where_its_headers_are(void **state)
@@ -684,9 +685,9 @@ static void a_frame_has_its_flow_and_where_its_headers_are(void **state)
 		assert_int_equal(read.c.at, read.l3 + 20);
 		assert_int_equal(read.c.l4_size, 20);
 		assert_int_equal(read.c.length, frame.size);
-		assert_int_equal(read.flow.family, 4);
-		assert_int_equal(read.flow.src_port, 8080);
-		assert_int_equal(read.flow.vlans, tags);
+		assert_int_equal(read.scratch.flow.family, 4);
+		assert_int_equal(read.scratch.flow.src_port, 8080);
+		assert_int_equal(read.scratch.flow.vlans, tags);
 	}
 }
 
@@ -722,9 +723,9 @@ static void a_frames_tag_in_the_skb_is_the_outer_one(void **state)
 	skb.vlan_proto = htons(ETHERTYPE_SVLAN);
 	skb.vlan_tci = 300;
 	assert_true(read_frame(&skb, &read));
-	assert_int_equal(read.flow.vlans, 2);
-	assert_int_equal(read.flow.vlan_tci[0], 300);
-	assert_int_equal(read.flow.vlan_tci[1], 200);
+	assert_int_equal(read.scratch.flow.vlans, 2);
+	assert_int_equal(read.scratch.flow.vlan_tci[0], 300);
+	assert_int_equal(read.scratch.flow.vlan_tci[1], 200);
 	assert_int_equal(read.l3, ETHERNET + 4);
 }
 
@@ -736,7 +737,7 @@ static void a_frame_whose_packet_is_wrong_is_not_ip(void **state)
 
 	(void)state;
 	assert_true(read_frame(&skb, &read));
-	assert_int_equal(read.flow.family, 0);
+	assert_int_equal(read.scratch.flow.family, 0);
 	assert_int_equal(read.l3, ETHERNET);
 }
 
@@ -934,13 +935,16 @@ static void a_port_filter_turns_away_what_has_no_ports(void **state)
 	struct vmlat_filter filter = everything;
 
 	(void)state;
-	flow.has_ports = 0; /* a later fragment, whose ports read as 0 */
+	flow.has_ports = 0; /* an ICMP packet, whose ports read as 0 */
 	flow.src_port = flow.dst_port = 0;
 	filter.src_port = (struct vmlat_ports){ 0, 100 };
 	assert_int_equal(filter_flow(&filter, &flow), VMLAT_REFUSED_SRC_PORT);
 	filter = everything;
 	filter.dst_port = (struct vmlat_ports){ 0, 65534 };
 	assert_int_equal(filter_flow(&filter, &flow), VMLAT_REFUSED_DST_PORT);
+	assert_int_equal(filter_flow(&everything, &flow), VMLAT_PASSED);
+	flow.fragment = VMLAT_UNMATCHED_FRAGMENT;
+	assert_int_equal(filter_flow(&filter, &flow), VMLAT_REFUSED_FRAGMENT);
 	assert_int_equal(filter_flow(&everything, &flow), VMLAT_PASSED);
 }
 
