@@ -12,6 +12,7 @@
 
 #include "cleanup.h"
 #include "exit.h"
+#include "interfaces.h"
 #include "log.h"
 #include "vmlat.skel.h"
 
@@ -21,6 +22,7 @@ struct tracer {
 	struct vmlat_bpf *object;
 	struct ring_buffer *ring;
 	struct hook_use use;
+	bool tunnels_told; /* there are tunnels, but use.tunnels is not */
 	struct hook_choice hooks[VMLAT_HOOK_COUNT];
 	struct bpf_link *links[VMLAT_HOOK_COUNT];
 	flight_handler handler;
@@ -168,26 +170,27 @@ static int fill_slots(struct tracer *tracer)
 	return 0;
 }
 
-static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
+static int set_interface(const struct tracer *tracer, const struct device *device, __u32 index)
 {
+	struct vmlat_interface entry = { .device = device->id,
+					 .roles = device->gone ? 0 : device->roles,
+					 .index = index };
 	int fd = bpf_map__fd(tracer->object->maps.interfaces);
 
-	for (size_t i = 0; i < devices->count; i++) {
-		const struct device *device = &devices->all[i];
-		struct vmlat_interface entry = { .device = device->id,
-						 .roles = device->roles,
-						 .index = i };
-		struct vmlat_interface *place =
-			&tracer->config->interfaces[device->id.ifindex % VMLAT_INTERFACES];
-
-		if (!device->roles)
-			continue;
-		if (!place->device.ifindex)
-			*place = entry;
-		else if (bpf_map_update_elem(fd, &device->id, &entry, BPF_ANY))
-			return -errno;
-	}
+	if (!interfaces__place(tracer->config->interfaces, &entry) && entry.roles)
+		return bpf_map_update_elem(fd, &entry.device, &entry, BPF_ANY) ? -errno : 0;
+	bpf_map_delete_elem(fd, &entry.device); /* if it is there */
 	return 0;
+}
+
+static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < devices->count && !error; i++)
+		if (devices->all[i].roles)
+			error = set_interface(tracer, &devices->all[i], i);
+	return error;
 }
 
 /* Its number, which costs each CPU a call to find out (before 6.10). */
@@ -247,8 +250,7 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	tracer->config->threshold_ns = options->threshold_ns;
 	tracer->config->outcomes = options->outcomes;
 	tracer->config->timeout_ns = options->timeout_ns;
-	memcpy(tracer->config->tunnel_port, devices->tunnels.port,
-	       sizeof(tracer->config->tunnel_port));
+	tracer__set_tunnels(tracer, &devices->tunnels);
 	error = fill_interfaces(tracer, devices);
 	if (!error)
 		error = fill_slots(tracer);
@@ -329,6 +331,31 @@ void tracer__close(struct tracer *tracer)
 		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
 	free(tracer);
+}
+
+/* --- change --- */
+
+int tracer__set_device(struct tracer *tracer, const struct devices *devices,
+		       const struct device *device)
+{
+	if (!tracer->use.rps && !device->gone && device->spreads &&
+	    device->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START))
+		log_warn("%s spreads its packets over CPUs (RPS), as no tap did when the trace "
+			 "began: packets that it does are not traced",
+			 device->name);
+	return set_interface(tracer, device, device - devices->all);
+}
+
+void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels)
+{
+	if (tunnels->any && !tracer->use.tunnels && !tracer->tunnels_told) {
+		log_warn("there is a tunnel now, and was none when the trace began: what comes in "
+			 "by it is taken as it is, not unpacked");
+		tracer->tunnels_told = true;
+	}
+	for (int i = 0; i < VMLAT_TUNNEL_PORTS; i++)
+		__atomic_store_n(&tracer->config->tunnel_port[i], tunnels->port[i],
+				 __ATOMIC_RELAXED);
 }
 
 /* --- run --- */

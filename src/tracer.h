@@ -24,6 +24,16 @@ int tracer__open(struct tracer **tracer, const struct options *options, const st
 		 const struct devices *devices, flight_handler handler, void *context);
 void tracer__close(struct tracer *tracer);
 
+/*
+ * Tells the BPF side of a device of the table that has come, is gone, or has other roles. 0 or
+ * -errno. What it would need that was not there when the tracer was opened, it warns of.
+ */
+int tracer__set_device(struct tracer *tracer, const struct devices *devices,
+		       const struct device *device);
+
+/* The same of the tunnels. */
+void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels);
+
 /* Whether packets may start. */
 void tracer__arm(struct tracer *tracer, bool armed);
 
