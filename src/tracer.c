@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "cpus.h"
 #include "exit.h"
 #include "interfaces.h"
 #include "log.h"
@@ -31,7 +32,7 @@ struct tracer {
 	void *flights; /* mapped: struct vmlat_flight at each stride */
 	size_t stride;
 	size_t flight_count;
-	int cpus;
+	struct cpus cpus;
 };
 
 static size_t page_align(size_t size)
@@ -193,18 +194,19 @@ static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
 	return error;
 }
 
-/* Its number, which costs each CPU a call to find out (before 6.10). */
+/* Tells each CPU its number, which costs each CPU a call to find out (before 6.10). */
 static int number_cpus(struct tracer *tracer)
 {
 	const struct bpf_map *map = tracer->object->maps.cpus;
 	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
-	cleanup_free char *values = calloc(tracer->cpus, stride);
+	cleanup_free char *values = calloc(tracer->cpus.count, stride);
 	__u32 zero = 0;
 
 	if (!values)
 		return -ENOMEM;
-	for (int cpu = 0; cpu < tracer->cpus; cpu++)
-		*(__u64 *)(values + cpu * stride + sizeof(struct vmlat_counters)) = cpu;
+	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
+		*(__u64 *)(values + cpu * stride + sizeof(struct vmlat_counters)) =
+			tracer->cpus.number[cpu];
 	return bpf_map_update_elem(bpf_map__fd(map), &zero, values, BPF_ANY) ? -errno : 0;
 }
 
@@ -282,6 +284,21 @@ static int attach(struct tracer *tracer)
 	return 0;
 }
 
+static int find_cpus(struct tracer *tracer, const struct options *options)
+{
+	int error = cpus__find(&tracer->cpus);
+
+	if (error) {
+		log_error("the CPUs of this machine cannot be listed: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
+	if (options->flights > (__u64)tracer->cpus.count)
+		return 0;
+	log_error("--flights=%llu is too few: each of %d CPUs keeps a place for one",
+		  options->flights, tracer->cpus.count);
+	return EXIT_USAGE;
+}
+
 int tracer__open(struct tracer **result, const struct options *options, const struct kernel *kernel,
 		 const struct devices *devices, flight_handler handler, void *context)
 {
@@ -299,13 +316,9 @@ int tracer__open(struct tracer **result, const struct options *options, const st
 	tracer->use = (struct hook_use){ .directions = options->devices.directions,
 					 .tunnels = devices->tunnels.any,
 					 .rps = devices__spread(devices) };
-	tracer->cpus = libbpf_num_possible_cpus();
-	if (options->flights <= (__u64)tracer->cpus) {
-		log_error("--flights=%llu is too few: each of %d CPUs keeps a place for one",
-			  options->flights, tracer->cpus);
-		return EXIT_USAGE;
-	}
-	error = check_modules(kernel);
+	error = find_cpus(tracer, options);
+	if (!error)
+		error = check_modules(kernel);
 	if (!error)
 		error = load(tracer, kernel, options);
 	if (error)
@@ -389,13 +402,19 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 					  .last_ns = last_ns,
 					  .outcome = outcome };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
+	int fd = bpf_program__fd(tracer->object->progs.expire), error;
 
 	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
 		run.flags = BPF_F_TEST_RUN_ON_CPU;
 		run.cpu = flight->cpu;
 	}
-	if (bpf_prog_test_run_opts(bpf_program__fd(tracer->object->progs.expire), &run))
-		log_debug("a flight cannot be ended: %s", strerror(errno));
+	error = bpf_prog_test_run_opts(fd, &run);
+	if (error == -ENXIO) { /* that CPU is offline: nobody is there to be disturbed */
+		run.flags = run.cpu = 0;
+		error = bpf_prog_test_run_opts(fd, &run);
+	}
+	if (error)
+		log_debug("a flight cannot be ended: %s", strerror(-error));
 }
 
 void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
@@ -430,14 +449,14 @@ static int sum_cpus(const struct tracer *tracer, const struct bpf_map *map, cons
 		    __u64 *sums, size_t numbers)
 {
 	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
-	cleanup_free char *values = calloc(tracer->cpus, stride);
+	cleanup_free char *values = calloc(tracer->cpus.count, stride);
 
 	memset(sums, 0, numbers * sizeof(*sums));
 	if (!values)
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(bpf_map__fd(map), key, values))
 		return -errno;
-	for (int cpu = 0; cpu < tracer->cpus; cpu++)
+	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
 		for (size_t i = 0; i < numbers; i++)
 			sums[i] += ((__u64 *)(values + cpu * stride))[i];
 	return 0;
