@@ -24,17 +24,18 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, b
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	__u32 role;
 
 	if (!cpu)
 		return 0;
-	flight = find_flight(cpu, (__u64)skb);
-	if (!flight || flight->candidate || flight->carrier != (__u64)skb ||
-	    !still_carrier(cpu, flight, skb))
+	flight = find_flight(cpu, key_of(skb), &role);
+	if (!flight || flight->candidate || (role != ROLE_ORIGINAL && role != ROLE_PART) ||
+	    (role == ROLE_ORIGINAL && !still_carrier(cpu, flight, skb)))
 		return 0;
 	if (flight->direction == VMLAT_TX)
-		visit(ctx, cpu, flight, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
-		      bpf_ktime_get_ns());
-	if (may_change_cpu(skb, direct))
+		visit_as(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
+			 bpf_ktime_get_ns());
+	if (role == ROLE_ORIGINAL && may_change_cpu(skb, direct))
 		publish_flight(cpu, flight);
 	return 0;
 }
@@ -45,7 +46,7 @@ static __always_inline int packet_kept(const struct sk_buff *skb)
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
 
-	if (flight && !flight->candidate && flight->carrier == (__u64)skb)
+	if (flight && !flight->candidate && flight->carrier == key_of(skb))
 		publish_flight(cpu, flight);
 	return 0;
 }
@@ -55,22 +56,102 @@ static __always_inline bool ends_here(const struct vmlat_flight *flight, __u32 r
 	return roles & (flight->direction == VMLAT_TX ? VMLAT_ROLE_TX_END : VMLAT_ROLE_RX_END);
 }
 
-static __always_inline void note_exit(struct vmlat_flight *flight, __u64 skb,
-				      const struct net_device *device, __u64 now)
+/* Index of the exit by this device that the parts of a flight share; VMLAT_EXITS: no room. */
+static __always_inline __u32 exit_by_device(struct vmlat_flight *flight,
+					    const struct vmlat_device *device)
 {
-	struct vmlat_exit *exit = exit_of(flight, skb);
+	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
+		const struct vmlat_exit *exit = &flight->exit[i];
 
+		if (i < flight->exits && exit->device.ifindex == device->ifindex &&
+		    exit->device.netns == device->netns)
+			return i;
+	}
+	return new_exit(flight, 0);
+}
+
+/* The way that this skb takes out is known now: where, and when. */
+static __noinline int note_exit(struct vmlat_flight *flight, __u32 role, __u64 key,
+				const struct vmlat_device *device, __u64 now)
+{
+	struct vmlat_exit *exit;
+	__u32 index = role;
+
+	if (role == ROLE_ORIGINAL)
+		index = exit_of(flight, key);
+	else if (role == ROLE_PART)
+		index = exit_by_device(flight, device);
+	exit = exit_at(flight, index);
 	if (!exit)
-		return;
+		return 0;
 	exit->ns = now;
-	exit->device.netns = device->nd_net.net->ns.inum;
-	exit->device.ifindex = device->ifindex;
+	exit->device = *device;
+	if (role == ROLE_PART)
+		exit->segments = flight->segments;
+	return 0;
+}
+
+static __always_inline bool is_segment(struct vmlat_flight *flight, __u32 role)
+{
+	const struct vmlat_exit *exit = exit_at(flight, role);
+
+	return exit && exit->segments;
+}
+
+/* Of the packet itself, not of a copy: its segments share its exit. */
+static __always_inline bool is_originals(struct vmlat_flight *flight, __u32 role)
+{
+	const struct vmlat_exit *exit = exit_at(flight, role);
+
+	return !exit || exit->skb == flight->carrier;
+}
+
+/* As visit, for whatever the skb is to the flight. */
+static __always_inline void visit_device(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight, __u32 role,
+					 enum vmlat_stage stage, enum vmlat_hook hook, __u64 ns)
+{
+	if (role >= VMLAT_EXITS)
+		visit_as(ctx, cpu, flight, role, stage, hook, ns);
+	else if (is_originals(flight, role))
+		visit_of_one(ctx, cpu, flight, flight->visits - 1, stage, hook, ns);
+}
+
+/* It passes a device that is neither the trace's end nor a tap: a tunnel, a bond, a veth. */
+static __always_inline void pass_device(struct cpu_state *cpu, struct vmlat_flight *flight,
+					__u32 role, __u64 key)
+{
+	if (role == ROLE_ORIGINAL)
+		flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+	else if (is_segment(flight, role))
+		insert_carrier(key, flight, role); /* the next device is not that of its key */
+}
+
+/* Out of carriers. False: somebody else has ended it. */
+static __always_inline bool take_skb(struct vmlat_flight *flight, __u32 role, __u64 key)
+{
+	if (role == ROLE_ORIGINAL && flight->place != VMLAT_PUBLISHED)
+		return true;
+	return remove_carrier(key) || is_segment(flight, role);
 }
 
 /*
  * From here to net_dev_xmit the skb belongs to the driver, which may free it on any CPU at any
  * time: only this CPU knows the flight, and no other's free of that address means it.
  */
+static __always_inline void drive(struct cpu_state *cpu, struct vmlat_flight *flight, __u32 role,
+				  __u64 key, __u32 interface)
+{
+	cpu->driving = ref_of(flight);
+	cpu->driving_skb = key;
+	cpu->driving_role = role;
+	cpu->driving_interface = interface;
+	if (role != ROLE_ORIGINAL)
+		return;
+	flight->cpu = cpu->number;
+	flight->place = VMLAT_DRIVING;
+}
+
 static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb,
 					    const struct net_device *device)
 {
@@ -78,40 +159,34 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	const struct vmlat_interface *interface;
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
-	bool end, carrier;
+	struct vmlat_device id;
 	__u64 now;
+	__u32 role;
+	bool end;
 
 	if (!cpu || !config)
 		return 0;
-	flight = find_flight(cpu, (__u64)skb);
+	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight)
-		flight = find_cut_flight(cpu, skb);
+		flight = find_segment(cpu, skb, &role);
 	if (!flight || flight->candidate)
 		return 0;
-	carrier = flight->place != VMLAT_CUT && flight->carrier == (__u64)skb;
 	interface = selected_interface(config, device, true);
 	end = interface && ends_here(flight, interface->roles);
 	if (!end && transmit_function(device, true) != features.tun_net_xmit) {
-		if (carrier)
-			flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+		pass_device(cpu, flight, role, key_of(skb));
 		return 0;
 	}
-	if (flight->place == VMLAT_PUBLISHED || (!carrier && flight->place != VMLAT_CUT))
-		if (!remove_carrier((__u64)skb))
-			return 0;
+	if (!take_skb(flight, role, key_of(skb)))
+		return 0;
 	now = bpf_ktime_get_ns();
-	/* segments are one exit, known by the packet they were cut from */
-	note_exit(flight, flight->place == VMLAT_CUT ? flight->carrier : (__u64)skb, device, now);
-	cpu->driving = ref_of(flight);
-	cpu->driving_skb = (__u64)skb;
-	cpu->driving_interface = end ? interface->index : VMLAT_INTERFACE_NONE;
-	if (carrier) {
-		flight->cpu = cpu->number;
-		flight->place = VMLAT_DRIVING;
-	}
-	if (end && flight->direction == VMLAT_TX && (carrier || flight->place == VMLAT_CUT))
-		visit_of_segment(ctx, cpu, flight, VMLAT_STAGE_DRIVER,
-				 VMLAT_HOOK_NET_DEV_START_XMIT, now);
+	id.netns = device->nd_net.net->ns.inum;
+	id.ifindex = device->ifindex;
+	note_exit(flight, role, key_of(skb), &id, now);
+	drive(cpu, flight, role, key_of(skb), end ? interface->index : VMLAT_INTERFACE_NONE);
+	if (end && flight->direction == VMLAT_TX)
+		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_DRIVER,
+			     VMLAT_HOOK_NET_DEV_START_XMIT, now);
 	return 0;
 }
 
@@ -120,91 +195,108 @@ static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || cpu->driving_skb != (__u64)skb ||
+	if (!cpu || cpu->driving_skb != key_of(skb) ||
 	    cpu->driving_interface == VMLAT_INTERFACE_NONE)
 		return 0;
 	flight = flight_of(&cpu->driving);
-	if (!flight || flight->direction != VMLAT_RX)
-		return 0;
-	if (flight->place == VMLAT_CUT || flight->carrier == (__u64)skb)
-		visit_of_segment(ctx, cpu, flight, VMLAT_STAGE_TAP_OUT, VMLAT_HOOK_TUN_NET_XMIT,
-				 bpf_ktime_get_ns());
+	if (flight && flight->direction == VMLAT_RX)
+		visit_device(ctx, cpu, flight, cpu->driving_role, VMLAT_STAGE_TAP_OUT,
+			     VMLAT_HOOK_TUN_NET_XMIT, bpf_ktime_get_ns());
 	return 0;
 }
 
-/* One skb of the flight is done, as this CPU was told; ns as for end_flight. */
-static __always_inline void skb_done(struct cpu_state *cpu, struct vmlat_flight *flight, __u64 skb,
+/* The original is done, by the exit that it has taken, if any. */
+static __always_inline int original_done(struct cpu_state *cpu, struct vmlat_flight *flight,
+					 __u64 key, enum vmlat_outcome outcome, __u64 ns)
+{
+	struct vmlat_exit *exit = NULL;
+
+	if (flight->exits)
+		exit = exit_at(flight, open_exit(flight, key));
+	if (exit)
+		close_exit(exit, outcome, ns ? ns : flight->last_ns);
+	return end_flight(cpu, flight, outcome, ns);
+}
+
+static __always_inline int copy_done(struct vmlat_flight *flight, struct vmlat_exit *exit,
 				     enum vmlat_outcome outcome, __u64 ns)
 {
-	struct vmlat_exit *exit;
+	if (exit->closed)
+		return 0;
+	close_exit(exit, outcome, ns ? ns : exit->ns);
+	return end_shared(flight->slot, VMLAT_OUTCOME_COUNT);
+}
 
-	if (cpu->driving_skb == skb)
-		cpu->driving_skb = 0;
-	if (flight->place == VMLAT_CUT) {
-		segment_done(cpu, flight, outcome, ns);
-		return;
-	}
-	exit = open_exit(flight, skb);
-	if (exit)
-		close_exit(exit, outcome,
-			   ns			    ? ns
-			   : flight->carrier == skb ? flight->last_ns
-						    : exit->ns);
-	if (flight->carrier == skb) {
-		end_flight(cpu, flight, outcome, ns);
+/*
+ * One skb of the flight is done, as this CPU was told: now, or when its last stage was passed,
+ * if it is completed.
+ */
+static __noinline int skb_done(struct cpu_state *cpu, struct vmlat_flight *flight, __u32 role,
+			       __u64 key, enum vmlat_outcome outcome)
+{
+	__u64 ns = outcome == VMLAT_COMPLETED ? 0 : bpf_ktime_get_ns();
+	struct vmlat_exit *exit = exit_at(flight, role);
+
+	if (role == ROLE_ORIGINAL) {
+		original_done(cpu, flight, key, outcome, ns);
 	} else {
-		remove_carrier(skb);
-		end_shared(cpu, flight, false);
+		remove_carrier(key); /* unless the driver had it */
+		if (role == ROLE_PART)
+			part_done(flight->slot, outcome, ns);
+		else if (exit && exit->segments)
+			segment_done(flight->slot, role, outcome, ns);
+		else if (exit)
+			copy_done(flight, exit, outcome, ns);
 	}
+	if (cpu->driving_skb == key)
+		cpu->driving_skb = 0;
+	return 0;
 }
 
 /* The device took this skb, which may be where its flight ends. */
-static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight *flight, __u64 skb)
+static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight *flight, __u64 key)
 {
-	if (cpu->driving_interface == VMLAT_INTERFACE_NONE) {
-		skb_done(cpu, flight, skb, VMLAT_DIVERTED, bpf_ktime_get_ns());
-		return;
-	}
-	if (flight->direction == VMLAT_RX && flight->place != VMLAT_CUT)
+	__u32 role = cpu->driving_role;
+	bool end = cpu->driving_interface != VMLAT_INTERFACE_NONE;
+
+	if (end && flight->direction == VMLAT_RX && role != ROLE_PART && !is_segment(flight, role))
 		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
-	skb_done(cpu, flight, skb, VMLAT_COMPLETED, 0);
+	skb_done(cpu, flight, role, key, end ? VMLAT_COMPLETED : VMLAT_DIVERTED);
 }
 
 /* Back into the queue. A segment is found by its number again. */
 static __always_inline void skb_requeued(struct cpu_state *cpu, struct vmlat_flight *flight,
-					 __u64 skb)
+					 __u64 key)
 {
+	__u32 role = cpu->driving_role;
+
 	cpu->driving_skb = 0;
-	if (flight->place == VMLAT_CUT)
-		return;
-	if (flight->carrier == skb) {
+	if (role == ROLE_ORIGINAL) {
 		flight->place = VMLAT_ON_CPU;
 		publish_flight(cpu, flight);
-	} else {
-		insert_carrier(skb, flight);
+	} else if (!is_segment(flight, role)) {
+		insert_carrier(key, flight, role);
 	}
 }
 
-/* The driver's answer. */
-static __always_inline int packet_sent(__u64 skb, int result)
+/* The driver's answer. The skb may be freed by now. */
+static __always_inline int packet_sent(__u64 key, int result)
 {
 	enum { SENT = 0, BUSY = 0x10 };
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || cpu->driving_skb != skb)
+	if (!cpu || cpu->driving_skb != key)
 		return 0;
 	flight = flight_of(&cpu->driving);
-	if (!flight) {
+	if (!flight)
 		cpu->driving_skb = 0;
-		return 0;
-	}
-	if (result == SENT)
-		skb_taken(cpu, flight, skb);
+	else if (result == SENT)
+		skb_taken(cpu, flight, key);
 	else if (result == BUSY)
-		skb_requeued(cpu, flight, skb);
+		skb_requeued(cpu, flight, key);
 	else
-		skb_done(cpu, flight, skb, VMLAT_DROPPED, bpf_ktime_get_ns());
+		skb_done(cpu, flight, cpu->driving_role, key, VMLAT_DROPPED);
 	return 0;
 }
 

@@ -76,11 +76,32 @@ static __always_inline enum vmlat_refusal filter_flow(const struct vmlat_filter 
 		return VMLAT_REFUSED_SRC_IP;
 	if (!prefix_matches(&filter->dst, flow->dst, flow->family))
 		return VMLAT_REFUSED_DST_IP;
+	if (flow->fragment == VMLAT_UNMATCHED_FRAGMENT &&
+	    !(any_port(&filter->src_port) && any_port(&filter->dst_port)))
+		return VMLAT_REFUSED_FRAGMENT;
 	if (!port_matches(&filter->src_port, flow, flow->src_port))
 		return VMLAT_REFUSED_SRC_PORT;
 	if (!port_matches(&filter->dst_port, flow, flow->dst_port))
 		return VMLAT_REFUSED_DST_PORT;
 	return VMLAT_PASSED;
+}
+
+/* A packet that a tunnel of this host may take, by its outer headers. */
+static __always_inline bool may_be_packed(const struct vmlat_config *config,
+					  const struct vmlat_flow *flow)
+{
+	enum { GRE = 47 };
+
+	if (!features.tunnels || !flow->family)
+		return false;
+	if (flow->protocol == GRE)
+		return true;
+	if (flow->protocol != PROTOCOL_UDP || !flow->has_ports)
+		return false;
+	for (int i = 0; i < VMLAT_TUNNEL_PORTS; i++)
+		if (config->tunnel_port[i] == flow->dst_port)
+			return true;
+	return false;
 }
 
 #endif

@@ -7,7 +7,11 @@
  * to another CPU it is published, which gives the slot away; the CPU takes a free one instead.
  *
  * Who ends a flight must first win it: delete its only entry in a hash map (5.10 has no atomic
- * exchange for BPF), or be on the CPU that alone knows it.
+ * exchange for BPF), or its token where it has several, or be on the CPU that alone knows it.
+ *
+ * What is rare is in GLOBAL functions: the verifier looks at each once, not again for every way
+ * that leads there. Their arguments are numbers (5.10 knows no others): a flight is its slot, an
+ * skb its address.
  */
 #ifndef VMLAT_FLIGHTS_H
 #define VMLAT_FLIGHTS_H
@@ -15,6 +19,15 @@
 static __always_inline struct flight_slot *slot_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&flights, &index);
+}
+
+#define GLOBAL __attribute__((noinline))
+
+static __always_inline struct vmlat_flight *flight_at(__u32 index)
+{
+	struct flight_slot *slot = slot_at(index);
+
+	return slot ? &slot->flight : NULL;
 }
 
 static __always_inline struct vmlat_flight *flight_of(const struct flight_ref *ref)
@@ -31,22 +44,45 @@ static __always_inline struct flight_ref ref_of(const struct vmlat_flight *fligh
 	return (struct flight_ref){ .slot = flight->slot, .generation = flight->generation };
 }
 
+/* What tells one packet's skb from another's: its address. */
+static __always_inline __u64 key_of(const struct sk_buff *skb)
+{
+#ifdef VMLAT_PLANTED /* the mix-up that the tests are to catch */
+	return flow_key(skb);
+#else
+	return (__u64)skb;
+#endif
+}
+
+/* A number for GLOBAL functions, which the verifier lets nobody give a pointer. */
+static __always_inline __u64 number_of(struct cpu_state *cpu, __u64 pointer)
+{
+	cpu->number_of_pointer = pointer;
+	return cpu->number_of_pointer;
+}
+
+static __always_inline bool refers_to(const struct flight_ref *ref,
+				      const struct vmlat_flight *flight)
+{
+	return ref->slot == flight->slot && ref->generation == flight->generation;
+}
+
 /* --- where it is found --- */
 
-static __always_inline bool insert_carrier(__u64 skb, const struct vmlat_flight *flight)
+static __always_inline bool insert_carrier(__u64 key, const struct vmlat_flight *flight, __u32 role)
 {
-	struct flight_ref ref = ref_of(flight);
+	struct carrier carrier = { .flight = ref_of(flight), .role = role };
 
-	if (bpf_map_update_elem(&carriers, &skb, &ref, BPF_NOEXIST))
+	if (bpf_map_update_elem(&carriers, &key, &carrier, BPF_NOEXIST))
 		return false;
 	__sync_fetch_and_add(&published, 1);
 	return true;
 }
 
 /* True for the one caller that took the entry away. */
-static __always_inline bool remove_carrier(__u64 skb)
+static __always_inline bool remove_carrier(__u64 key)
 {
-	if (bpf_map_delete_elem(&carriers, &skb))
+	if (bpf_map_delete_elem(&carriers, &key))
 		return false;
 	__sync_fetch_and_add(&published, -1);
 	return true;
@@ -63,27 +99,34 @@ static __always_inline struct vmlat_flight *current_flight(struct cpu_state *cpu
 	return slot && slot->flight.place == VMLAT_ON_CPU ? &slot->flight : NULL;
 }
 
-/* The published flight that this skb belongs to, as its carrier or a copy, or NULL. */
-static __always_inline struct vmlat_flight *published_flight(__u64 skb)
+/* The published flight that this skb, or this buffer, belongs to, and as what; or NULL. */
+static __always_inline struct vmlat_flight *published_flight(__u64 key, __u32 *role)
 {
-	struct flight_ref *ref;
+	struct carrier *carrier;
 
 	if (!published)
 		return NULL;
-	ref = bpf_map_lookup_elem(&carriers, &skb);
-	return ref ? flight_of(ref) : NULL;
+	carrier = bpf_map_lookup_elem(&carriers, &key);
+	if (!carrier)
+		return NULL;
+	*role = carrier->role;
+	return flight_of(&carrier->flight);
 }
 
-/* The flight that this skb belongs to, as its carrier or a copy, or NULL. */
-static __always_inline struct vmlat_flight *find_flight(struct cpu_state *cpu, __u64 skb)
+/* The flight that this skb belongs to, and as what; or NULL. */
+static __always_inline struct vmlat_flight *find_flight(struct cpu_state *cpu, __u64 key,
+							__u32 *role)
 {
 	struct vmlat_flight *flight = current_flight(cpu);
 
-	if (flight && flight->carrier == skb)
+	*role = ROLE_ORIGINAL;
+	if (flight && flight->carrier == key)
 		return flight;
-	if (cpu->driving_skb == skb)
+	if (cpu->driving_skb == key) {
+		*role = cpu->driving_role;
 		return flight_of(&cpu->driving);
-	return published_flight(skb);
+	}
+	return published_flight(key, role);
 }
 
 /* --- on its way --- */
@@ -115,53 +158,94 @@ static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat
 	}
 }
 
-/* As visit, for one segment of a flight: the stage is passed when the last of them has. */
-static __always_inline void visit_of_segment(void *ctx, struct cpu_state *cpu,
-					     struct vmlat_flight *flight, enum vmlat_stage stage,
-					     enum vmlat_hook hook, __u64 ns)
+/* Its latest visit to this stage is now, if there is one among those not before `from`. */
+GLOBAL int visit_later(__u32 slot, __u32 stage, __u32 from, __u64 ns)
 {
-	__u32 last = flight->visits - 1;
+	struct vmlat_flight *flight = flight_at(slot);
 
-	if (last < VMLAT_VISITS && flight->visit[last].stage == stage) {
-		flight->visit[last].ns = ns;
+	for (__u32 i = 0; flight && i < VMLAT_VISITS; i++) {
+		if (i < from || i >= flight->visits || flight->visit[i].stage != stage)
+			continue;
+		flight->visit[i].ns = ns;
 		flight->last_ns = ns;
-		return;
+		flight->left = 0;
+		return 1;
 	}
-	visit(ctx, cpu, flight, stage, hook, ns);
+	return 0;
 }
 
-/* The flight's entry for the way that this skb takes out, or NULL. */
-static __always_inline struct vmlat_exit *open_exit(struct vmlat_flight *flight, __u64 skb)
+/*
+ * As visit, for one of a flight's segments or parts: the stage is passed when the last of them
+ * has. `from`: visits before that one are not theirs.
+ */
+static __always_inline void visit_of_one(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight, __u32 from,
+					 enum vmlat_stage stage, enum vmlat_hook hook, __u64 ns)
+{
+	if (!visit_later(flight->slot, stage, from, ns))
+		visit(ctx, cpu, flight, stage, hook, ns);
+}
+
+/* The same for whatever the skb is to the flight; a copy visits nothing. */
+static __always_inline void visit_as(void *ctx, struct cpu_state *cpu, struct vmlat_flight *flight,
+				     __u32 role, enum vmlat_stage stage, enum vmlat_hook hook,
+				     __u64 ns)
+{
+	if (role == ROLE_ORIGINAL)
+		visit(ctx, cpu, flight, stage, hook, ns);
+	else if (role == ROLE_PART)
+		visit_of_one(ctx, cpu, flight, flight->parted_at, stage, hook, ns);
+}
+
+/* The exit that a role below VMLAT_EXITS names; NULL for any other. */
+static __always_inline struct vmlat_exit *exit_at(struct vmlat_flight *flight, __u64 role)
+{
+	barrier_var(role); /* one copy of it, bounded before it is used */
+	if (role >= VMLAT_EXITS)
+		return NULL;
+	barrier_var(role);
+	return &flight->exit[role];
+}
+
+/* Index of the open exit that this skb takes, VMLAT_EXITS: it has none. */
+static __always_inline __u32 open_exit(const struct vmlat_flight *flight, __u64 key)
 {
 	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
-		struct vmlat_exit *exit = &flight->exit[i];
+		const struct vmlat_exit *exit = &flight->exit[i];
 
-		if (i < flight->exits && exit->skb == skb && !exit->closed)
-			return exit;
+		if (i < flight->exits && exit->skb == key && !exit->closed)
+			return i;
 	}
-	return NULL;
+	return VMLAT_EXITS;
 }
 
-/* The same, made when new; NULL: there is no room. */
-static __always_inline struct vmlat_exit *exit_of(struct vmlat_flight *flight, __u64 skb)
+/* Index of a new exit, VMLAT_EXITS: there is no room. */
+static __always_inline __u32 new_exit(struct vmlat_flight *flight, __u64 key)
 {
 	__u32 n = flight->exits;
-	struct vmlat_exit *exit = n ? open_exit(flight, skb) : NULL;
+	struct vmlat_exit *exit = exit_at(flight, n);
 
-	if (exit)
-		return exit;
-	if (n >= VMLAT_EXITS) {
+	if (!exit) {
 		flight->exits_beyond++;
-		return NULL;
+		return VMLAT_EXITS;
 	}
 	flight->exits = n + 1;
-	exit = &flight->exit[n];
-	exit->skb = skb;
+	exit->skb = key;
 	exit->ns = 0;
 	exit->device.netns = 0;
 	exit->device.ifindex = 0;
 	exit->closed = 0;
-	return exit;
+	exit->segments = 0;
+	exit->segments_lost = 0;
+	return n;
+}
+
+/* Index of the exit that this skb takes, a new one if need be; VMLAT_EXITS: there is no room. */
+static __always_inline __u32 exit_of(struct vmlat_flight *flight, __u64 key)
+{
+	__u32 index = flight->exits ? open_exit(flight, key) : VMLAT_EXITS;
+
+	return index < VMLAT_EXITS ? index : new_exit(flight, key);
 }
 
 static __always_inline void close_exit(struct vmlat_exit *exit, enum vmlat_outcome outcome,
@@ -238,28 +322,68 @@ static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_fli
 	}
 }
 
-static __always_inline void forget_copies(const struct vmlat_flight *flight)
+/* Whoever deletes the token of a flight may end it. */
+static __always_inline bool insert_token(const struct vmlat_flight *flight)
+{
+	struct flight_ref ref = ref_of(flight);
+	__u8 one = 1;
+
+	return bpf_map_update_elem(&shared_flights, &ref, &one, BPF_ANY) == 0;
+}
+
+static __always_inline bool take_token(const struct vmlat_flight *flight)
 {
 	struct flight_ref ref = ref_of(flight);
 
-	bpf_map_delete_elem(&shared_flights, &ref);
-	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
-		if (!flight->exit[i].closed)
-			remove_carrier(flight->exit[i].skb);
+	return bpf_map_delete_elem(&shared_flights, &ref) == 0;
 }
 
-/* Count, report and forget a flight that the caller has won. */
+int remove_keys(__u32 slot, __u32 index, __u32 count); /* segments.h */
+
+/* True for the caller that took the segments of that exit away. */
+static __always_inline bool remove_segments(__u32 slot, __u32 index, __u32 count)
+{
+	if (!remove_keys(slot, index, count))
+		return false;
+	__sync_fetch_and_add(&cuts, -1);
+	return true;
+}
+
+/* The copies and segments of a flight that ends are found no more. */
+GLOBAL int forget_copies(__u32 slot)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+
+	if (!flight)
+		return 0;
+	take_token(flight);
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
+		const struct vmlat_exit *exit = &flight->exit[i];
+
+		if (exit->closed)
+			continue;
+		if (exit->segments)
+			remove_segments(slot, i, exit->segments);
+		else
+			remove_carrier(exit->skb);
+	}
+	return 0;
+}
+
+/* Count, report and forget a flight that the caller has won. A candidate is forgotten only. */
 static __noinline int finish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
 	__u32 outcome = flight->outcome;
 
 	if (flight->shared)
-		forget_copies(flight);
-	if (outcome < VMLAT_OUTCOME_COUNT)
-		cpu->count.outcomes[outcome]++;
-	if (outcome == VMLAT_DROPPED)
-		count_drop(cpu, flight);
-	report_flight(cpu, flight);
+		forget_copies(flight->slot);
+	if (!flight->candidate) {
+		if (outcome < VMLAT_OUTCOME_COUNT)
+			cpu->count.outcomes[outcome]++;
+		if (outcome == VMLAT_DROPPED)
+			count_drop(cpu, flight);
+		report_flight(cpu, flight);
+	}
 	release_slot(cpu, flight);
 	return 0;
 }
@@ -274,29 +398,39 @@ static __always_inline bool take_flight(struct cpu_state *cpu, struct vmlat_flig
 		cpu->driving_skb = 0;
 		return true;
 	case VMLAT_PUBLISHED:
-		return remove_carrier(flight->carrier);
+		if (!remove_carrier(flight->carrier))
+			return false;
+		if (flight->by_head)
+			remove_carrier(flight->head);
+		flight->by_head = 0;
+		return true;
+	case VMLAT_UPCALLED:
+	case VMLAT_PARTED:
+		/* its copies need one, too */
+		return take_token(flight) && (!flight->shared || insert_token(flight));
 	default:
 		return false;
 	}
 }
 
 /*
- * One skb of a flight with copies is done. The last ends the flight, or the timeout does
- * (expired): completed, at the time of the first copy that was, if any of them is.
+ * One skb of a flight with copies or segments is done. The last ends the flight: completed, at
+ * the time of the first exit that was, if any of them is. What is still open is given up when
+ * the caller has an outcome for that, else VMLAT_OUTCOME_COUNT.
  */
-static __noinline int end_shared(struct cpu_state *cpu, struct vmlat_flight *flight, bool expired)
+GLOBAL int end_shared(__u32 slot, __u32 given_up)
 {
-	struct flight_ref ref = ref_of(flight);
-	bool completed = flight->outcome == VMLAT_COMPLETED;
+	struct vmlat_flight *flight = flight_at(slot);
+	struct cpu_state *cpu = this_cpu();
+	bool completed;
 
-	if (flight->place != VMLAT_COPIES)
+	if (!cpu || !flight || flight->place != VMLAT_LEAVING)
 		return 0;
-	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
+	completed = flight->outcome == VMLAT_COMPLETED;
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
-		if (i >= flight->exits)
-			break;
-		if (!exit->closed && !expired)
+		if (!exit->closed && given_up == VMLAT_OUTCOME_COUNT)
 			return 0;
 		if (exit->closed && exit->outcome == VMLAT_COMPLETED && !completed) {
 			flight->outcome = VMLAT_COMPLETED;
@@ -304,9 +438,11 @@ static __noinline int end_shared(struct cpu_state *cpu, struct vmlat_flight *fli
 			completed = true;
 		}
 	}
-	if (bpf_map_delete_elem(&shared_flights, &ref) == 0)
-		finish_flight(cpu, flight);
-	return 0;
+	if (!take_token(flight))
+		return 0;
+	if (flight->outcome == VMLAT_OUTCOME_COUNT)
+		flight->outcome = given_up; /* the original's own segments are among the open */
+	return finish_flight(cpu, flight);
 }
 
 /*
@@ -324,30 +460,46 @@ static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *fli
 	if (!flight->shared)
 		return finish_flight(cpu, flight);
 	give_slot_away(cpu, flight);
-	flight->place = VMLAT_COPIES;
-	return end_shared(cpu, flight, false);
+	flight->place = VMLAT_LEAVING;
+	return end_shared(flight->slot, VMLAT_OUTCOME_COUNT);
 }
 
-/*
- * Make the flight known to every CPU, under its carrier's address. A flight that is still
- * there under that address missed its own end: the packet is gone, and is pushed out.
- */
+/* What is still known under this address missed its own end: the skb is another now. */
+static __always_inline int evict_entry(__u64 key)
+{
+	struct carrier *carrier = bpf_map_lookup_elem(&carriers, &key);
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *stale;
+	struct vmlat_exit *exit;
+
+	if (!carrier || !cpu)
+		return 0;
+	stale = flight_of(&carrier->flight);
+	exit = stale ? exit_at(stale, carrier->role) : NULL;
+	if (stale && carrier->role == ROLE_ORIGINAL && stale->carrier == key)
+		return end_flight(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
+	if (!remove_carrier(key) || !exit || exit->segments)
+		return 0;
+	close_exit(exit, VMLAT_DIVERTED, bpf_ktime_get_ns());
+	return end_shared(stale->slot, VMLAT_OUTCOME_COUNT);
+}
+
+GLOBAL int evict_stale(__u64 key)
+{
+	return evict_entry(key);
+}
+
+/* Make the flight known to every CPU, under its carrier's address. */
 static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
-	struct vmlat_flight *stale;
-
 	if (flight->place != VMLAT_ON_CPU)
 		return 0;
 	flight->place = VMLAT_PUBLISHED;
 	give_slot_away(cpu, flight);
-	if (insert_carrier(flight->carrier, flight))
+	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL))
 		return 0;
-	stale = published_flight(flight->carrier);
-	if (stale && stale->carrier == flight->carrier)
-		end_flight(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
-	else
-		remove_carrier(flight->carrier);
-	if (insert_carrier(flight->carrier, flight))
+	evict_entry(flight->carrier);
+	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL))
 		return 0;
 	flight->outcome = VMLAT_EVICTED;
 	return finish_flight(cpu, flight);
@@ -382,6 +534,12 @@ static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_fl
 }
 
 /* --- its start --- */
+
+static __always_inline void count_start(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	flight->candidate = VMLAT_STARTED;
+	cpu->count.started++;
+}
 
 /* Leave this CPU's slot to the flight that is in it, unless that is a candidate only. */
 static __always_inline void vacate_slot(struct cpu_state *cpu)
@@ -434,6 +592,17 @@ static __always_inline void adopt_flight(struct cpu_state *cpu, struct vmlat_fli
 	cpu->ready = 1;
 	flight->cpu = cpu->number;
 	flight->place = VMLAT_ON_CPU;
+}
+
+/*
+ * A packet that user space brought back is published, since a thread did it that may move to
+ * another CPU. From the first action on it is in one call stack again (ovs_packet_cmd_execute
+ * turns softirqs off around them).
+ */
+static __always_inline void settle_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	if (flight->by_head && flight->place == VMLAT_PUBLISHED && take_flight(cpu, flight))
+		adopt_flight(cpu, flight);
 }
 
 #endif

@@ -3,67 +3,66 @@
 #ifndef VMLAT_FREE_H
 #define VMLAT_FREE_H
 
-/* The flight that the skb belongs to, or NULL. A candidate is forgotten with its skb. */
-static __always_inline struct vmlat_flight *freed_flight(struct cpu_state *cpu,
-							 const struct sk_buff *skb)
-{
-	struct vmlat_flight *flight = find_flight(cpu, (__u64)skb);
-
-	if (flight && flight->candidate) {
-		flight->place = VMLAT_FREE;
-		return NULL;
-	}
-	return flight;
-}
-
-/* kfree_skb: its location and reason are the flight's when it was the carrier, or a segment. */
+/* kfree_skb: its location and reason are the flight's when it carried the packet, or some of it. */
 static __always_inline int packet_dropped(const struct sk_buff *skb, __u64 location, __u32 reason,
 					  bool has_reason)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	__u32 role;
 
 	if (!cpu)
 		return 0;
-	flight = freed_flight(cpu, skb);
+	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight)
-		flight = find_cut_flight(cpu, skb);
+		flight = find_segment(cpu, skb, &role);
 	if (!flight)
 		return 0;
-	if (flight->carrier == (__u64)skb || flight->place == VMLAT_CUT) {
+	if (role >= VMLAT_EXITS || is_segment(flight, role)) {
 		flight->location = location;
 		flight->reason = reason;
 		flight->has_reason = has_reason;
 	}
-	skb_done(cpu, flight, (__u64)skb, VMLAT_DROPPED, bpf_ktime_get_ns());
+	skb_done(cpu, flight, role, key_of(skb), VMLAT_DROPPED);
 	return 0;
 }
 
-/* What it means that the carrier is consumed, which is no loss to the kernel. */
+/* What it means that the packet is consumed, which is no loss to the kernel. */
 static __always_inline enum vmlat_outcome consumed_outcome(const struct vmlat_flight *flight)
 {
 	/* an OVS drop is a consume_skb before 6.6, a kfree_skb with a reason since */
 	return flight->undirected ? VMLAT_DROPPED : VMLAT_DIVERTED;
 }
 
-static __always_inline int packet_consumed(const struct sk_buff *skb)
+/* The packet goes on without this skb: as its segments, or as its copy for user space. */
+static __always_inline bool goes_on(void *ctx, struct cpu_state *cpu, struct vmlat_flight *flight,
+				    __u32 role, const struct sk_buff *skb)
+{
+	if (role < VMLAT_EXITS)
+		return copy_is_cut(flight->slot, role, number_of(cpu, (__u64)skb));
+	if (role != ROLE_ORIGINAL || flight->candidate)
+		return false;
+	if (flight->undirected)
+		return flight->sent_up && copy_is_the_packet(ctx, cpu, flight);
+	return !flight->left && original_is_cut(flight->slot, number_of(cpu, (__u64)skb));
+}
+
+static __always_inline int packet_consumed(void *ctx, const struct sk_buff *skb)
 {
 	struct cpu_state *cpu = this_cpu();
-	enum vmlat_outcome outcome = VMLAT_DIVERTED;
-	struct vmlat_flight *flight = cpu ? freed_flight(cpu, skb) : NULL;
+	struct vmlat_flight *flight;
+	__u32 role;
 
+	if (!cpu)
+		return 0;
+	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight)
 		return 0;
-	if (cpu->driving_skb == (__u64)skb) {
-		skb_taken(cpu, flight, (__u64)skb);
-		return 0;
-	}
-	if (flight->carrier == (__u64)skb) {
-		outcome = consumed_outcome(flight);
-		if (!flight->left && outcome == VMLAT_DIVERTED && flight_is_cut(cpu, flight, skb))
-			return 0;
-	}
-	skb_done(cpu, flight, (__u64)skb, outcome, bpf_ktime_get_ns());
+	if (cpu->driving_skb == key_of(skb))
+		skb_taken(cpu, flight, key_of(skb));
+	else if (!goes_on(ctx, cpu, flight, role, skb))
+		skb_done(cpu, flight, role, key_of(skb),
+			 role >= VMLAT_EXITS ? consumed_outcome(flight) : VMLAT_DIVERTED);
 	return 0;
 }
 

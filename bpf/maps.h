@@ -17,24 +17,44 @@ struct content {
 		[CONTENT_BYTES]; /* from the network header on, no L4 checksum, 0 beyond the end */
 };
 
-/* What one segment of a packet is known by (see segments.h). */
+/* What one segment of a packet is known by (see segments.h); inner headers, where it is in a tunnel. */
 struct segment {
 	__be32 src[4];
 	__be32 dst[4];
 	__u16 src_port;
 	__u16 dst_port;
-	__u32 tcp_seq; /* 0: UDP, whose segments have no number */
-	__u32 protocol;
+	__u32 number; /* TCP: sequence number; UDP: IPv4 identification, or 0 */
+	__u16 protocol;
+	__u16 family;
+	__u32 pad;
+	__u64 device; /* that it leaves by, or that cut it: an address */
+};
+
+/* The segments of one exit, of exit.segments. */
+struct cut {
+	__u64 device;
+	__u32 done;
+	__u32 lost; /* of done */
+};
+
+/* The parts of a packet that went up as several. */
+struct parts {
+	__u32 up; /* queued for user space */
+	__u32 done;
+	__u32 lost; /* of done */
+	__u32 diverted; /* of done */
 };
 
 /* Value of the flights map. */
 struct flight_slot {
 	struct vmlat_flight flight; /* first: user space reads it there */
 	struct content content; /* VMLAT_UPCALLED: its key in the upcalls map */
-	struct segment segment; /* VMLAT_CUT: the first of them */
-	__u32 segment_bytes;
-	__u32 segments_done; /* of flight.segments */
-	__u32 segments_lost; /* of segments_done */
+	struct segment segment; /* flight.cut: the first one's key, but for the device */
+	__u32 segment_count;
+	__u32 segment_step; /* from one number to the next */
+	struct cut cut[VMLAT_EXITS];
+	struct parts parts; /* VMLAT_PARTED */
+	__u64 sent_up_ns; /* flight.sent_up: when */
 };
 
 /* One use of a slot of the flights map. */
@@ -43,11 +63,29 @@ struct flight_ref {
 	__u32 generation;
 };
 
-/* A packet that went up, found again by its content. */
+/*
+ * What an skb is to its flight: below VMLAT_EXITS, a copy of the packet, or a segment of it,
+ * that leaves by this exit.
+ */
+enum role {
+	ROLE_ORIGINAL = VMLAT_EXITS, /* it carries the packet */
+	ROLE_PART, /* one of the skbs that came back from user space for it */
+	ROLE_HEAD, /* no skb: the data buffer */
+};
+
+/* Value of the carriers map. */
+struct carrier {
+	struct flight_ref flight;
+	__u32 role;
+	__u32 pad;
+};
+
+/* A packet that went up, or a part of it, found again by its content. */
 struct upcall {
 	struct flight_ref flight;
-	__u32 twins; /* further packets of the same content, told apart by nobody */
-	__u32 pad;
+	__u32 ambiguous; /* of several flights: nobody can tell which one comes back */
+	__u32 pending; /* how many of this content are up */
+	__u64 ns; /* when the last one went up */
 };
 
 /* The call of a tap's entry function that is running on this CPU. */
@@ -57,10 +95,20 @@ struct tap_call {
 	__u64 ns;
 	char comm[VMLAT_COMM];
 	__u16 packets;
+	__u16 given; /* as packets, or 0: another call within this one brings it */
+	__u16 delivered; /* became an skb so far */
 	__u8 hook;
 };
 
 enum { PACKET_BYTES = 128, PACKET_MARGIN = 40 };
+
+/* Room to look at one packet. */
+struct scratch {
+	struct content content;
+	volatile __u32 size; /* see forget_bounds */
+	struct vmlat_flow flow;
+	__u8 packet[PACKET_BYTES + PACKET_MARGIN]; /* its headers; no read goes beyond the margin */
+};
 
 struct cpu_state {
 	struct vmlat_counters count;
@@ -71,13 +119,16 @@ struct cpu_state {
 	__u32 generation;
 	struct flight_ref driving; /* between net_dev_start_xmit and net_dev_xmit */
 	__u64 driving_skb;
+	__u32 driving_role;
 	__u32 driving_interface; /* where the trace ends; VMLAT_INTERFACE_NONE: not here */
 	__u64 upcalling; /* skb between ovs_dp_upcall and its return */
 	struct flight_ref upcalled;
-	struct content content; /* of the packet being looked for */
-	volatile __u32 size; /* see forget_bounds */
-	struct vmlat_flow flow; /* of the packet being parsed */
-	__u8 packet[PACKET_BYTES + PACKET_MARGIN]; /* its headers; no read goes beyond the margin */
+	__u32 upcalled_port;
+	__u32 upcalled_parted; /* in parts */
+	__u64 merging; /* skb that GRO or a reassembly has in hand */
+	volatile __u64 number_of_pointer;
+	struct scratch scratch; /* softirqs are off */
+	struct scratch reinject; /* a thread's, which a softirq may interrupt */
 };
 
 struct {
@@ -111,12 +162,12 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } free_slots SEC(".maps");
 
-/* Published flights by the address of their skb, and of each copy's. */
+/* Published flights by the address of their skb, of each copy's, and of a data buffer. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
 	__type(key, __u64);
-	__type(value, struct flight_ref);
+	__type(value, struct carrier);
 } carriers SEC(".maps");
 
 struct {
@@ -130,10 +181,10 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
 	__type(key, struct segment);
-	__type(value, struct flight_ref);
+	__type(value, struct carrier);
 } segments SEC(".maps");
 
-/* Flights of several skbs, copies or segments: who deletes the entry may end the flight. */
+/* Flights that are found by several entries, or by their content: who deletes this one may end it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -162,6 +213,29 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
+/* First fragments: the ports that the later ones of their datagram have. */
+struct fragment_key {
+	__be32 src[4];
+	__be32 dst[4];
+	__u32 id;
+	__u32 protocol;
+	__u64 device; /* that they came by: an address */
+};
+
+struct fragment {
+	__u64 ns;
+	__u16 src_port;
+	__u16 dst_port;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
 	__uint(max_entries, 1);
@@ -178,6 +252,8 @@ const volatile struct vmlat_features features = {
 	.stacks = 1,
 	.kfree_skb_reason = 1,
 	.qdisc_enqueue = 1,
+	.tunnels = 1,
+	.receive_entry = 1,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
 };
@@ -185,8 +261,11 @@ const volatile struct vmlat_features features = {
 /* Entries in carriers: while there is none, nobody needs to look. */
 static volatile __s64 published;
 
-/* Flights in VMLAT_CUT: the same for segments. */
-static volatile __s64 cut;
+/* Exits with segments: the same for these. */
+static volatile __s64 cuts;
+
+/* Entries of upcalls that were left behind, for user space to remove when they are old. */
+volatile __u64 orphans;
 
 static __always_inline struct cpu_state *this_cpu(void)
 {

@@ -39,6 +39,8 @@ struct cursor {
 	__u32 ip_end; /* where the IP packet says that it ends */
 	__u16 ethertype;
 	__u16 l4_size; /* of the TCP or UDP header at `at`, 0 when there is none */
+	__u32 fragment_id; /* of a fragment's datagram */
+	bool more_fragments;
 };
 
 /*
@@ -137,6 +139,14 @@ static __always_inline enum parsed parse_ports(struct cursor *c, struct vmlat_fl
 	return PARSED;
 }
 
+/* A later one has no ports of its own: it is unmatched until its first is found. */
+static __always_inline enum vmlat_fragment which_fragment(__u32 offset, bool more)
+{
+	if (offset)
+		return VMLAT_UNMATCHED_FRAGMENT;
+	return more ? VMLAT_FIRST_FRAGMENT : VMLAT_WHOLE;
+}
+
 static __always_inline enum parsed parse_ipv4(struct cursor *c, struct vmlat_flow *flow)
 {
 	const __u8 *ip = peek(c, 20);
@@ -158,7 +168,9 @@ static __always_inline enum parsed parse_ipv4(struct cursor *c, struct vmlat_flo
 	flow->ip_id = get16(ip + 4);
 	flow->has_ip_id = 1;
 	fragment = get16(ip + 6);
-	flow->fragment = (fragment & 0x3fff) != 0;
+	c->more_fragments = fragment & 0x2000;
+	c->fragment_id = flow->ip_id;
+	flow->fragment = which_fragment(fragment & 0x1fff, c->more_fragments);
 	c->at += header;
 	return fragment & 0x1fff ? PARSED : parse_ports(c, flow);
 }
@@ -193,7 +205,9 @@ static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_f
 	if (!fragment)
 		return STEP_MORE;
 	offset = get16(header + 2);
-	flow->fragment = (offset & 0xfff9) != 0;
+	c->more_fragments = offset & 1;
+	c->fragment_id = get32(header + 4);
+	flow->fragment = which_fragment(offset & 0xfff8, c->more_fragments);
 	return offset & 0xfff8 ? STEP_LATER_FRAGMENT : STEP_MORE;
 }
 
@@ -269,13 +283,14 @@ static __always_inline bool skb_vlan(const struct sk_buff *skb, bool direct, __u
 enum { ETHERNET = 14 };
 
 /*
- * The headers of an skb whose data begins at the Ethernet header, into `packet` (PACKET_BYTES
- * and the margin), and their flow. *c is left at the L4 header, or where parsing failed, with
+ * The headers of an skb whose data begins at the Ethernet header, and their flow. *c is left at the L4 header, or where parsing failed, with
  * *l3 the offset of the network header. False when not even that could be read.
  */
-static __always_inline bool read_ethernet(const struct sk_buff *skb, __u8 *packet,
-					  struct vmlat_flow *flow, struct cursor *c, __u32 *l3)
+static __always_inline bool read_ethernet(const struct sk_buff *skb, struct scratch *scratch,
+					  struct cursor *c, __u32 *l3)
 {
+	struct vmlat_flow *flow = &scratch->flow;
+	__u8 *packet = scratch->packet;
 	__u32 length = BPF_CORE_READ(skb, len), linear = length - BPF_CORE_READ(skb, data_len);
 	__u16 tci;
 

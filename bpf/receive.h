@@ -9,67 +9,73 @@
  * header, or a VLAN tag before it.
  */
 static __always_inline enum parsed parse_received(struct cpu_state *cpu, const struct sk_buff *skb,
-						  __u32 *length)
+						  bool direct, __u32 *length)
 {
-	struct vmlat_flow *flow = &cpu->flow;
-	struct cursor c = { .bytes = cpu->packet, .length = skb->len };
-	__u32 linear = skb->len - skb->data_len;
+	struct scratch *scratch = &cpu->scratch;
+	struct vmlat_flow *flow = &scratch->flow;
+	__u32 size = direct ? skb->len : BPF_CORE_READ(skb, len);
+	__u32 linear = size - (direct ? skb->data_len : BPF_CORE_READ(skb, data_len));
+	struct cursor c = { .bytes = scratch->packet, .length = size };
+	enum parsed parsed;
 	__u16 tci;
 
 	__builtin_memset(flow, 0, sizeof(*flow));
-	*length = ETHERNET + skb->len;
-	if (skb_vlan(skb, true, &tci)) {
+	*length = ETHERNET + size;
+	if (skb_vlan(skb, direct, &tci)) {
 		add_vlan(flow, tci);
 		*length += 4;
 	}
-	c.ethertype = bpf_ntohs(skb->protocol);
+	c.ethertype = bpf_ntohs(direct ? skb->protocol : BPF_CORE_READ(skb, protocol));
 	c.end = at_most(linear, PACKET_BYTES);
-	if (bpf_probe_read_kernel(cpu->packet, c.end, skb->data))
+	if (bpf_probe_read_kernel(scratch->packet, c.end,
+				  direct ? skb->data : BPF_CORE_READ(skb, data)))
 		return PARSED_TRUNCATED;
-	return parse_packet(&c, flow);
+	parsed = parse_packet(&c, flow);
+	if (parsed == PARSED && flow->fragment)
+		match_fragment(c.fragment_id, c.more_fragments,
+			       number_of(cpu, direct ? (__u64)skb->dev
+						     : (__u64)BPF_CORE_READ(skb, dev)));
+	return parsed;
 }
 
-static __always_inline bool passes(struct cpu_state *cpu, const struct vmlat_config *config,
-				   const struct sk_buff *skb, __u32 *length)
+/* Its flow is in the scratch; what the filter says of it. */
+static __always_inline enum vmlat_refusal examine(struct cpu_state *cpu,
+						  const struct vmlat_config *config,
+						  const struct sk_buff *skb, bool direct,
+						  __u32 *length)
 {
-	enum parsed parsed = parse_received(cpu, skb, length);
-	enum vmlat_refusal refusal;
+	enum parsed parsed = parse_received(cpu, skb, direct, length);
 
 	if (parsed != PARSED)
-		cpu->flow.family = 0;
+		cpu->scratch.flow.family = 0;
 	if (parsed == PARSED_TRUNCATED)
 		cpu->count.truncated++;
 	else if (parsed == PARSED_MALFORMED)
 		cpu->count.malformed++;
-	refusal = filter_flow(&config->filter, &cpu->flow);
-	if (refusal < VMLAT_REFUSAL_COUNT)
-		cpu->count.refused[refusal]++;
-	return refusal == VMLAT_PASSED;
+	return filter_flow(&config->filter, &cpu->scratch.flow);
 }
 
-/* A flight that is still known under this address missed its end: the skb is another now. */
-static __always_inline void evict_stale(struct cpu_state *cpu, __u64 skb)
+static __always_inline void count_refusal(struct cpu_state *cpu, enum vmlat_refusal refusal)
 {
-	struct vmlat_flight *stale = published_flight(skb);
-
-	if (stale && stale->carrier == skb)
-		end_flight(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
+	if (refusal < VMLAT_REFUSAL_COUNT)
+		cpu->count.refused[refusal]++;
 }
 
 static __always_inline void fill_flight(struct vmlat_flight *flight, const struct cpu_state *cpu,
 					const struct sk_buff *skb, __u32 length, __u32 interface)
 {
-	flight->carrier = (__u64)skb;
+	flight->carrier = key_of(skb);
 	flight->head = (__u64)skb->head;
 	flight->location = 0;
 	flight->reason = 0;
-	flight->flow = cpu->flow;
+	flight->flow = cpu->scratch.flow;
 	flight->start.netns = skb->dev->nd_net.net->ns.inum;
 	flight->start.ifindex = skb->dev->ifindex;
 	flight->length = length;
 	flight->interface = interface;
 	flight->batch = 1;
 	flight->segments = 1;
+	flight->segments_lost = 0;
 	flight->cpu = cpu->number;
 	flight->visits_beyond = 0;
 	flight->visits = 0;
@@ -78,15 +84,12 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->upcalled = 0;
 	flight->undirected = 0;
 	flight->shared = 0;
+	flight->by_head = 0;
+	flight->cut = 0;
+	flight->sent_up = 0;
 	flight->has_reason = 0;
 	flight->left = 0;
 	flight->pid = 0;
-}
-
-static __always_inline void count_start(struct cpu_state *cpu, struct vmlat_flight *flight)
-{
-	flight->candidate = 0;
-	cpu->count.started++;
 }
 
 /* Its way begins with the tap's call that brought it, as far as that is known. */
@@ -116,60 +119,127 @@ static __always_inline void begin_at_nic(void *ctx, struct cpu_state *cpu,
 	visit(ctx, cpu, flight, VMLAT_STAGE_NIC, VMLAT_HOOK_NETIF_RECEIVE_SKB, flight->begin_ns);
 }
 
+/* Give the flight to whoever meets it next, where its way leaves this call stack at once. */
+static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight *flight,
+				      const struct sk_buff *skb, bool early)
+{
+	if (early)
+		publish_flight(cpu, flight);
+	else if (flight->candidate == VMLAT_CANDIDATE || skb->dev->rx_handler)
+		return; /* a candidate that no switch gets is forgotten with the next packet */
+	else
+		flight_leaves(cpu, flight, VMLAT_TO_HOST);
+}
+
 /* A tap where TX does not start may still bring another VM's RX. */
 static __always_inline void begin_flight(void *ctx, struct cpu_state *cpu,
 					 struct vmlat_flight *flight, const struct sk_buff *skb,
-					 __u32 roles)
+					 __u32 roles, __u8 candidate)
 {
-	bool tx = roles & VMLAT_ROLE_TX_START;
-
-	flight->direction = tx ? VMLAT_TX : VMLAT_RX;
-	flight->candidate = !tx;
+	flight->direction = roles & VMLAT_ROLE_TX_START ? VMLAT_TX : VMLAT_RX;
+	flight->candidate = candidate;
 	if (roles & VMLAT_ROLE_TAP)
 		begin_at_tap(ctx, cpu, flight, (__u64)skb->dev);
 	else
 		begin_at_nic(ctx, cpu, flight);
 	barrier();
 	flight->place = VMLAT_ON_CPU;
-	if (!tx)
+	if (candidate)
 		return;
 	count_start(cpu, flight);
 	count_traffic(flight->interface, VMLAT_TX, flight->length);
-	if (!skb->dev->rx_handler)
-		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 }
 
-static __always_inline int packet_received(void *ctx, const struct sk_buff *skb)
+/* What the packet is to begin with: VMLAT_STARTED for TX. */
+static __always_inline __u8 beginning(const struct cpu_state *cpu,
+				      const struct vmlat_config *config, __u32 roles)
+{
+	if (roles & VMLAT_ROLE_TX_START)
+		return VMLAT_STARTED;
+	if (!(roles & VMLAT_ROLE_TAP) && may_be_packed(config, &cpu->scratch.flow))
+		return VMLAT_PACKED;
+	return VMLAT_CANDIDATE;
+}
+
+/* A packet of a selected device; `early`: RPS may still send it to another CPU. */
+static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
+					 const struct vmlat_config *config,
+					 const struct vmlat_interface *interface,
+					 const struct sk_buff *skb, bool early)
+{
+	__u32 roles = interface->roles, length;
+	enum vmlat_refusal refusal = examine(cpu, config, skb, true, &length);
+	struct vmlat_flight *flight;
+	__u8 candidate = beginning(cpu, config, roles);
+
+	if (refusal != VMLAT_PASSED && candidate != VMLAT_PACKED) {
+		count_refusal(cpu, refusal);
+		return;
+	}
+	flight = new_flight(cpu);
+	if (!flight) {
+		if (candidate == VMLAT_STARTED) {
+			cpu->count.started++;
+			cpu->count.outcomes[VMLAT_EVICTED]++;
+		}
+		return;
+	}
+	fill_flight(flight, cpu, skb, length, interface->index);
+	flight->passed = refusal == VMLAT_PASSED;
+	begin_flight(ctx, cpu, flight, skb, roles, candidate);
+	hand_over(cpu, flight, skb, early);
+}
+
+static __always_inline void count_seen(struct cpu_state *cpu, const struct sk_buff *skb,
+				       __u32 roles)
+{
+	struct tap_call *call;
+
+	if (!(roles & VMLAT_ROLE_TAP)) {
+		cpu->count.seen_nic++;
+		return;
+	}
+	cpu->count.seen_tap++;
+	call = tap_call_of(cpu, (__u64)skb->dev);
+	if (call)
+		call->delivered++;
+}
+
+/* A flight that netif_receive_skb_entry started is on this CPU from here on. */
+static __always_inline void continue_flight(struct cpu_state *cpu, __u64 key)
+{
+	struct vmlat_flight *flight;
+	__u32 role;
+
+	flight = published_flight(key, &role);
+	if (flight && role == ROLE_ORIGINAL && flight->visits == 1 && take_flight(cpu, flight))
+		adopt_flight(cpu, flight);
+}
+
+static __always_inline int packet_received(void *ctx, const struct sk_buff *skb, bool early)
 {
 	const struct vmlat_config *config = configuration();
 	const struct vmlat_interface *interface;
-	struct vmlat_flight *flight;
 	struct cpu_state *cpu;
-	__u32 length;
 
 	if (!config || !config->armed)
 		return 0;
 	interface = selected_interface(config, skb->dev, true);
 	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
 		return 0;
+	if (early && !(interface->roles & VMLAT_ROLE_TAP))
+		return 0;
 	cpu = this_cpu();
 	if (!cpu)
 		return 0;
-	if (interface->roles & VMLAT_ROLE_TAP)
-		cpu->count.seen_tap++;
-	else
-		cpu->count.seen_nic++;
-	evict_stale(cpu, (__u64)skb);
-	if (!passes(cpu, config, skb, &length))
+	if (features.receive_entry && !early && interface->roles & VMLAT_ROLE_TAP) {
+		continue_flight(cpu, key_of(skb));
 		return 0;
-	flight = new_flight(cpu);
-	if (flight) {
-		fill_flight(flight, cpu, skb, length, interface->index);
-		begin_flight(ctx, cpu, flight, skb, interface->roles);
-	} else if (interface->roles & VMLAT_ROLE_TX_START) {
-		cpu->count.started++;
-		cpu->count.outcomes[VMLAT_EVICTED]++;
 	}
+	count_seen(cpu, skb, interface->roles);
+	if (published)
+		evict_stale(number_of(cpu, key_of(skb)));
+	start_packet(ctx, cpu, config, interface, skb, early);
 	return 0;
 }
 

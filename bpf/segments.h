@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * A GSO packet for a device that cannot cut it is cut in software (validate_xmit_skb, or a
- * qdisc): new skbs with buffers of their own, and the original is consumed. Its segments are
- * found by flow and sequence number, each of which is known in advance. The flight ends with
- * the last of them.
+ * qdisc): new skbs with buffers of their own, and the packet is consumed. Its segments are found
+ * by flow and number, each of which is known in advance. The exit that it leaves by is done
+ * with the last of them.
  */
 #ifndef VMLAT_SEGMENTS_H
 #define VMLAT_SEGMENTS_H
@@ -13,18 +13,6 @@ enum {
 	EEXIST = 17,
 	E2BIG = 7,
 };
-
-static __always_inline void segment_of(const struct vmlat_flow *flow, struct segment *segment)
-{
-	__builtin_memset(segment, 0, sizeof(*segment));
-	__builtin_memcpy(segment->src, flow->src, sizeof(segment->src));
-	__builtin_memcpy(segment->dst, flow->dst, sizeof(segment->dst));
-	segment->src_port = flow->src_port;
-	segment->dst_port = flow->dst_port;
-	segment->protocol = flow->protocol;
-	if (flow->protocol == PROTOCOL_TCP)
-		segment->tcp_seq = flow->tcp_seq;
-}
 
 /* The size of the segments that it is to be cut into; 0: it is none of these packets. */
 static __always_inline __u32 gso_size(const struct sk_buff *skb)
@@ -36,130 +24,310 @@ static __always_inline __u32 gso_size(const struct sk_buff *skb)
 	return BPF_CORE_READ(shared, gso_size);
 }
 
-static __always_inline void remove_segments(const struct flight_slot *slot, __u32 count)
+/* The addresses of the IP header there, and what follows it; false: it is none. */
+static __always_inline bool read_addresses(struct segment *key, const __u8 *ip)
 {
-	struct segment key = slot->segment;
+	__u8 version = 0, protocol = 0;
+	__be16 id = 0;
 
-	for (__u32 i = 0; i < SEGMENTS && i < count; i++) {
-		bpf_map_delete_elem(&segments, &key);
-		key.tcp_seq += slot->segment_bytes;
+	bpf_probe_read_kernel(&version, 1, ip);
+	if (version >> 4 == 4) {
+		bpf_probe_read_kernel(key->src, 4, ip + 12);
+		bpf_probe_read_kernel(key->dst, 4, ip + 16);
+		bpf_probe_read_kernel(&protocol, 1, ip + 9);
+		bpf_probe_read_kernel(&id, 2, ip + 4);
+	} else if (version >> 4 == 6) {
+		bpf_probe_read_kernel(key->src, 16, ip + 8);
+		bpf_probe_read_kernel(key->dst, 16, ip + 24);
+		bpf_probe_read_kernel(&protocol, 1, ip + 6);
 	}
+	key->family = version >> 4;
+	key->protocol = protocol;
+	key->number = bpf_ntohs(id);
+	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP;
 }
 
-/* A key for each segment; UDP's have but one, which they share. 0 or -errno, and then none. */
-static __always_inline int add_segments(const struct flight_slot *slot)
+/*
+ * What the skb is known by as a segment, without its device, and where its payload begins, from
+ * skb->data on; 0: it is none. In a tunnel it is the inner headers that count: the segments have
+ * them beside the outer ones, and a packet that was cut has them in the place of the outer ones
+ * (__skb_udp_tunnel_segment, gre_gso_segment).
+ */
+static __always_inline __u32 read_segment(const struct sk_buff *skb, struct segment *key)
 {
-	struct flight_ref ref = ref_of(&slot->flight);
-	struct segment key = slot->segment;
-	__u32 count = key.protocol == PROTOCOL_TCP ? slot->flight.segments : 1;
+	bool inner = BPF_CORE_READ_BITFIELD_PROBED(skb, encapsulation);
+	__u16 network = inner ? BPF_CORE_READ(skb, inner_network_header)
+			      : BPF_CORE_READ(skb, network_header);
+	__u16 transport = inner ? BPF_CORE_READ(skb, inner_transport_header)
+				: BPF_CORE_READ(skb, transport_header);
+	const __u8 *head = BPF_CORE_READ(skb, head), *l4 = head + transport;
+	__u32 header = 8;
+	__u8 offset = 0;
+	__be32 seq = 0;
+	__be16 port;
 
+	__builtin_memset(key, 0, sizeof(*key));
+	if (!read_addresses(key, head + network))
+		return 0;
+	bpf_probe_read_kernel(&port, 2, l4);
+	key->src_port = bpf_ntohs(port);
+	bpf_probe_read_kernel(&port, 2, l4 + 2);
+	key->dst_port = bpf_ntohs(port);
+	if (key->protocol == PROTOCOL_TCP) {
+		bpf_probe_read_kernel(&seq, 4, l4 + 4);
+		key->number = bpf_ntohl(seq);
+		bpf_probe_read_kernel(&offset, 1, l4 + 12);
+		header = (offset >> 4) * 4;
+	}
+	return l4 - (__u8 *)BPF_CORE_READ(skb, data) + header;
+}
+
+/* From the number of one segment to that of the next. */
+static __always_inline __u32 segment_step(const struct segment *key, __u32 size)
+{
+	if (key->protocol == PROTOCOL_TCP)
+		return size;
+	return key->family == 4 ? 1 : 0; /* UDP in IPv6 has no number: its segments share one key */
+}
+
+/* The segments that leave by this exit. */
+static __always_inline struct cut *cut_at(struct flight_slot *slot, __u64 exit)
+{
+	barrier_var(exit);
+	if (exit >= VMLAT_EXITS)
+		return NULL;
+	barrier_var(exit);
+	return &slot->cut[exit];
+}
+
+/* Takes away the first `count` keys of that exit; 1 for the caller that took the first of them. */
+GLOBAL int remove_keys(__u32 index, __u32 exit, __u32 count)
+{
+	struct flight_slot *slot = slot_at(index);
+	const struct cut *cut = slot ? cut_at(slot, exit) : NULL;
+	struct segment key;
+	int first = 0;
+
+	if (!cut)
+		return 0;
+	key = slot->segment;
+	key.device = cut->device;
+	for (__u32 i = 0; i < SEGMENTS && i < count; i++) {
+		int error = bpf_map_delete_elem(&segments, &key);
+
+		if (i == 0)
+			first = !error;
+		key.number += slot->segment_step;
+	}
+	return first;
+}
+
+/* A key for each segment of that exit, or one that they share. 0 or -errno, and then none. */
+GLOBAL int add_keys(__u32 index, __u32 exit)
+{
+	struct flight_slot *slot = slot_at(index);
+	const struct cut *cut = slot ? cut_at(slot, exit) : NULL;
+	struct carrier carrier = { .role = exit };
+	struct segment key;
+	__u32 count;
+	int error = 0;
+
+	if (!cut)
+		return -E2BIG;
+	carrier.flight = ref_of(&slot->flight);
+	key = slot->segment;
+	key.device = cut->device;
+	count = slot->segment_step ? slot->segment_count : 1;
 	if (count > SEGMENTS)
 		return -E2BIG;
 	for (__u32 i = 0; i < SEGMENTS && i < count; i++) {
-		int error = bpf_map_update_elem(&segments, &key, &ref, BPF_NOEXIST);
-
+		error = bpf_map_update_elem(&segments, &key, &carrier, BPF_NOEXIST);
 		if (error) {
-			remove_segments(slot, i);
+			remove_keys(index, exit, i);
 			return error;
 		}
-		key.tcp_seq += slot->segment_bytes;
+		key.number += slot->segment_step;
 	}
 	return 0;
 }
 
-/*
- * The carrier is consumed, and that was GSO: from now on its segments are the flight. False
- * when it was not.
- */
-static __noinline bool flight_is_cut(struct cpu_state *cpu, struct vmlat_flight *flight,
-				     const struct sk_buff *skb)
+/* A second exit is followed if its packet was cut in the same way as the first one's. */
+static __always_inline bool same_segments(const struct flight_slot *slot, const struct segment *key,
+					  __u32 count)
 {
-	struct flight_slot *slot = slot_at(flight->slot);
-	__u32 bytes = gso_size(skb), l3, payload;
-	struct flight_ref ref = ref_of(flight);
-	struct cursor c;
-	__u8 one = 1;
+	const struct segment *known = &slot->segment;
+
+	for (int i = 0; i < 4; i++)
+		if (known->src[i] != key->src[i] || known->dst[i] != key->dst[i])
+			return false;
+	return known->number == key->number && known->src_port == key->src_port &&
+	       known->dst_port == key->dst_port && known->protocol == key->protocol &&
+	       slot->segment_count == count;
+}
+
+/* Let this exit be that of the packet's segments. 0 or -errno. */
+static __always_inline int follow_segments(struct flight_slot *slot, __u32 index,
+					   const struct sk_buff *skb)
+{
+	struct vmlat_exit *exit = exit_at(&slot->flight, index);
+	__u32 payload, count, size = gso_size(skb);
+	struct cut *cut = cut_at(slot, index);
+	struct segment key;
 	int error;
 
-	if (!bytes || !slot || flight->shared ||
-	    !read_ethernet(skb, cpu->packet, &cpu->flow, &c, &l3) || !c.l4_size ||
-	    c.ip_end <= c.at + c.l4_size || !take_flight(cpu, flight))
-		return false;
-	give_slot_away(cpu, flight);
-	payload = c.ip_end - c.at - c.l4_size;
-	flight->segments = (payload + bytes - 1) / bytes;
-	flight->place = VMLAT_CUT;
-	segment_of(&cpu->flow, &slot->segment);
-	slot->segment_bytes = bytes;
-	slot->segments_done = 0;
-	slot->segments_lost = 0;
-	__sync_fetch_and_add(&cut, 1);
-	error = bpf_map_update_elem(&shared_flights, &ref, &one, BPF_ANY);
-	if (!error)
-		error = add_segments(slot);
-	if (!error)
-		return true;
-	bpf_map_delete_elem(&shared_flights, &ref);
-	__sync_fetch_and_add(&cut, -1);
-	/* segments of the same numbers are on their way already, or there is no room for these */
-	flight->outcome = error == -EEXIST ? VMLAT_AMBIGUOUS : VMLAT_EVICTED;
-	finish_flight(cpu, flight);
-	return true;
+	if (!exit || !cut || !size)
+		return -E2BIG;
+	payload = BPF_CORE_READ(skb, len) - read_segment(skb, &key);
+	count = (payload + size - 1) / size;
+	if (!slot->flight.cut) {
+		slot->segment = key;
+		slot->segment_count = count;
+		slot->segment_step = segment_step(&key, size);
+	} else if (!same_segments(slot, &key, count)) {
+		return -E2BIG;
+	}
+	cut->device = (__u64)BPF_CORE_READ(skb, dev);
+	cut->done = 0;
+	cut->lost = 0;
+	error = add_keys(slot->flight.slot, index);
+	if (error)
+		return error;
+	slot->flight.cut++;
+	exit->segments = count;
+	__sync_fetch_and_add(&cuts, 1);
+	return 0;
 }
 
-/* The flight that this skb is a segment of, or NULL. */
-static __noinline struct vmlat_flight *find_cut_flight(struct cpu_state *cpu,
-						       const struct sk_buff *skb)
+static __always_inline bool is_cut(const struct sk_buff *skb)
 {
-	struct flight_ref *ref;
 	struct segment key;
-	struct cursor c;
-	__u32 l3;
 
-	if (!cut || !read_ethernet(skb, cpu->packet, &cpu->flow, &c, &l3) || !c.l4_size)
-		return NULL;
-	segment_of(&cpu->flow, &key);
-	ref = bpf_map_lookup_elem(&segments, &key);
-	return ref ? flight_of(ref) : NULL;
+	return gso_size(skb) && read_segment(skb, &key);
 }
 
-/* Take a cut flight out of its place: true for the one caller that did. */
-static __always_inline bool take_cut(struct vmlat_flight *flight)
+/* Segments of the same numbers are on their way already, or there is no room for these. */
+static __always_inline enum vmlat_outcome not_followed(int error)
 {
-	struct flight_ref ref = ref_of(flight);
-	struct flight_slot *slot = slot_at(flight->slot);
-
-	if (!slot || bpf_map_delete_elem(&shared_flights, &ref))
-		return false;
-	__sync_fetch_and_add(&cut, -1);
-	remove_segments(slot, flight->segments);
-	return true;
+	return error == -EEXIST ? VMLAT_AMBIGUOUS : VMLAT_EVICTED;
 }
 
-/* One segment is done; the last ends the flight, dropped when any was. */
-static __noinline int segment_done(struct cpu_state *cpu, struct vmlat_flight *flight,
-				   enum vmlat_outcome outcome, __u64 ns)
+/* The flight's packet is no more: from now on its segments are. */
+static __always_inline int go_on_in_segments(struct flight_slot *slot, const struct sk_buff *skb)
 {
-	struct flight_slot *slot = slot_at(flight->slot);
-	struct vmlat_exit *exit;
+	struct vmlat_flight *flight = &slot->flight;
+	__u32 index = exit_of(flight, flight->carrier);
+	struct vmlat_exit *exit = exit_at(flight, index);
+	int error = follow_segments(slot, index, skb);
 
-	if (!slot)
+	if (!error && exit) {
+		flight->segments = exit->segments;
 		return 0;
-	/* on several CPUs, perhaps: whoever sees them all done may end it, the first does */
-	if (outcome == VMLAT_DROPPED)
-		__sync_fetch_and_add(&slot->segments_lost, 1);
-	__sync_fetch_and_add(&slot->segments_done, 1);
-	if (slot->segments_done < flight->segments || !take_cut(flight))
-		return 0;
-	flight->outcome = slot->segments_lost ? VMLAT_DROPPED : outcome;
-	if (ns)
-		flight->last_ns = ns;
-	exit = open_exit(flight, flight->carrier);
+	}
+	flight->outcome = not_followed(error);
 	if (exit)
 		close_exit(exit, flight->outcome, flight->last_ns);
-	if (flight->direction == VMLAT_RX && flight->outcome == VMLAT_COMPLETED)
-		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
-	return finish_flight(cpu, flight);
+	return end_shared(flight->slot, VMLAT_OUTCOME_COUNT);
+}
+
+/* The packet is consumed, and 1: because it was cut. */
+GLOBAL int original_is_cut(__u32 index, __u64 address)
+{
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct flight_slot *slot = slot_at(index);
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu || !slot || !is_cut(skb) || !take_flight(cpu, &slot->flight))
+		return 0;
+	give_slot_away(cpu, &slot->flight);
+	slot->flight.outcome = VMLAT_OUTCOME_COUNT;
+	if (!slot->flight.shared && !insert_token(&slot->flight)) {
+		slot->flight.outcome = VMLAT_EVICTED;
+		finish_flight(cpu, &slot->flight);
+		return 1;
+	}
+	slot->flight.shared = 1;
+	slot->flight.place = VMLAT_LEAVING;
+	go_on_in_segments(slot, skb);
+	return 1;
+}
+
+/* The same of a copy. */
+GLOBAL int copy_is_cut(__u32 index, __u32 role, __u64 address)
+{
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct flight_slot *slot = slot_at(index);
+	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, role) : NULL;
+	int error;
+
+	if (!exit || exit->segments || !is_cut(skb) || !remove_carrier(exit->skb))
+		return 0;
+	error = follow_segments(slot, role, skb);
+	if (error) {
+		close_exit(exit, not_followed(error), bpf_ktime_get_ns());
+		end_shared(index, VMLAT_OUTCOME_COUNT);
+	}
+	return 1;
+}
+
+/*
+ * The slot of the flight that this skb is a segment of, with the index of its exit in the upper
+ * half; -1: it is none. What a packet socket gets of an outgoing segment is none
+ * (dev_queue_xmit_nit marks it so).
+ */
+GLOBAL __u64 look_up_segment(__u64 address)
+{
+	enum { OUTGOING = 4 }; /* PACKET_OUTGOING */
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct carrier *carrier;
+	struct segment key;
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(skb, pkt_type) == OUTGOING || !read_segment(skb, &key))
+		return -1;
+	key.device = (__u64)BPF_CORE_READ(skb, dev);
+	carrier = bpf_map_lookup_elem(&segments, &key);
+	if (!carrier || !flight_of(&carrier->flight))
+		return -1;
+	return (__u64)carrier->role << 32 | carrier->flight.slot;
+}
+
+static __always_inline struct vmlat_flight *find_segment(struct cpu_state *cpu,
+							 const struct sk_buff *skb, __u32 *index)
+{
+	__u64 found;
+
+	if (!cuts)
+		return NULL;
+	found = look_up_segment(number_of(cpu, (__u64)skb));
+	*index = found >> 32;
+	return found == (__u64)-1 ? NULL : flight_at(found);
+}
+
+/* One segment is done, at `ns`. With the last its exit is, dropped when any of them was. */
+GLOBAL int segment_done(__u32 index, __u32 role, __u32 outcome, __u64 ns)
+{
+	struct flight_slot *slot = slot_at(index);
+	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, role) : NULL;
+	struct cut *cut = exit ? cut_at(slot, role) : NULL;
+	struct cpu_state *cpu = this_cpu();
+
+	if (!cpu || !cut)
+		return 0;
+	/* on several CPUs, perhaps: each may see them all done, one removes the keys */
+	if (outcome == VMLAT_DROPPED)
+		__sync_fetch_and_add(&cut->lost, 1);
+	__sync_fetch_and_add(&cut->done, 1);
+	if (cut->done < exit->segments || !remove_segments(index, role, exit->segments))
+		return 0;
+	exit->segments_lost = cut->lost;
+	close_exit(exit, cut->lost ? VMLAT_DROPPED : outcome, ns ? ns : exit->ns);
+	if (exit->outcome == VMLAT_COMPLETED && slot->flight.direction == VMLAT_RX)
+		count_traffic(cpu->driving_interface, VMLAT_RX, slot->flight.length);
+	if (exit->skb == slot->flight.carrier) {
+		slot->flight.outcome = exit->outcome;
+		slot->flight.segments_lost = exit->segments_lost;
+		slot->flight.last_ns = exit->ns;
+	}
+	return end_shared(index, VMLAT_OUTCOME_COUNT);
 }
 
 #endif

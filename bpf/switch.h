@@ -8,22 +8,25 @@
  * netdev_port_receive) and the socket keeps the original: before the first datapath, a packet
  * of the same buffer on the same CPU is the flight's, and its carrier from now on.
  */
-static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *cpu,
-							     const struct sk_buff *skb)
+static __always_inline struct vmlat_flight *
+continued_flight(struct cpu_state *cpu, const struct sk_buff *skb, __u32 *role)
 {
-	struct vmlat_flight *flight = find_flight(cpu, (__u64)skb);
+	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
 	__u32 last;
 
-	if (flight)
-		return flight->carrier == (__u64)skb && still_carrier(cpu, flight, skb) ? flight
-											: NULL;
+	if (flight) {
+		if (*role == ROLE_PART)
+			return flight;
+		return *role == ROLE_ORIGINAL && still_carrier(cpu, flight, skb) ? flight : NULL;
+	}
 	flight = current_flight(cpu);
 	if (!flight || !shares_buffer(flight, skb))
 		return NULL;
 	last = flight->visits - 1;
 	if (last >= VMLAT_VISITS || flight->visit[last].stage > VMLAT_STAGE_OVS_IN)
 		return NULL;
-	flight->carrier = (__u64)skb;
+	flight->carrier = key_of(skb);
+	*role = ROLE_ORIGINAL;
 	return flight;
 }
 
@@ -32,17 +35,21 @@ static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	__u32 role;
 
 	if (!cpu)
 		return 0;
-	flight = continued_flight(cpu, skb);
+	flight = continued_flight(cpu, skb, &role);
 	if (!flight)
 		return 0;
-	if (flight->candidate)
+	settle_flight(cpu, flight);
+	if (flight->candidate == VMLAT_CANDIDATE)
 		count_start(cpu, flight);
-	if (stage == VMLAT_STAGE_DATAPATH)
+	if (stage == VMLAT_STAGE_DATAPATH) {
 		flight->undirected = 1;
-	visit(ctx, cpu, flight, stage, hook, bpf_ktime_get_ns());
+		flight->sent_up = 0;
+	}
+	visit_as(ctx, cpu, flight, role, stage, hook, bpf_ktime_get_ns());
 	return 0;
 }
 
@@ -54,18 +61,29 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 	struct vmlat_flight *flight;
 	__u16 in_port = 0;
 	__u8 command = 0;
+	__u32 role;
 
 	if (!cpu)
 		return 0;
 	cpu->upcalling = 0;
-	flight = find_flight(cpu, (__u64)skb);
-	if (!flight || flight->carrier != (__u64)skb)
+	flight = find_flight(cpu, key_of(skb), &role);
+	if (!flight || (role != ROLE_ORIGINAL && role != ROLE_PART))
 		return 0;
+	settle_flight(cpu, flight);
 	READ_MODULE(command, info, cmd, false);
-	if (command != OVS_PACKET_CMD_MISS___vmlat)
-		return 0;
 	READ_MODULE(in_port, key, phy.in_port, false);
-	flight_goes_up(ctx, cpu, flight, skb, in_port);
+	if (command != OVS_PACKET_CMD_MISS___vmlat) {
+		if (role == ROLE_ORIGINAL)
+			copy_goes_up(cpu, flight, skb, in_port);
+		return 0;
+	}
+	visit_as(ctx, cpu, flight, role, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL,
+		 bpf_ktime_get_ns());
+	flight->upcalled = 1;
+	if (role == ROLE_ORIGINAL)
+		flight_goes_up(cpu, flight, skb, in_port);
+	else
+		part_goes_up(cpu, flight, skb, in_port);
 	return 0;
 }
 
@@ -84,31 +102,46 @@ static __always_inline const struct net_device *vport_device(const struct vport_
 	return device;
 }
 
-/* A clone of the packet in this CPU's call stack leaves by a port of its own. */
-static __always_inline void copy_leaves(struct cpu_state *cpu, const struct sk_buff *skb,
-					const struct vport___vmlat *vport)
+/* The flight that a clone in this CPU's call stack is of, or NULL. */
+static __always_inline struct vmlat_flight *copied_flight(struct cpu_state *cpu,
+							  const struct sk_buff *skb)
 {
 	struct vmlat_flight *flight = current_flight(cpu);
+	__u32 role;
+
+	if (flight && !flight->candidate && shares_buffer(flight, skb))
+		return flight;
+	flight = published_flight((__u64)BPF_CORE_READ(skb, head), &role);
+	if (!flight || role != ROLE_HEAD)
+		return NULL;
+	settle_flight(cpu, flight);
+	return flight;
+}
+
+/* A clone leaves by a port of its own. */
+static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *skb,
+				  const struct vport___vmlat *vport)
+{
+	struct vmlat_flight *flight = copied_flight(cpu, skb);
 	const struct net_device *device;
 	struct vmlat_exit *exit;
-	struct flight_ref ref;
-	__u8 one = 1;
+	__u32 index;
 
-	if (!flight || flight->candidate || !shares_buffer(flight, skb))
-		return;
-	ref = ref_of(flight);
-	if (!flight->shared && bpf_map_update_elem(&shared_flights, &ref, &one, BPF_ANY))
-		return;
+	if (!flight || (!flight->shared && !insert_token(flight)))
+		return 0;
 	flight->shared = 1;
-	exit = exit_of(flight, (__u64)skb);
-	if (!exit)
-		return;
 	flight->undirected = 0;
+	index = new_exit(flight, key_of(skb));
+	exit = exit_at(flight, index);
+	if (!exit)
+		return 0;
 	device = vport_device(vport, false);
 	exit->device.ifindex = BPF_CORE_READ(device, ifindex);
 	exit->device.netns = BPF_CORE_READ(device, nd_net.net, ns.inum);
-	if (!insert_carrier((__u64)skb, flight))
+	evict_stale(number_of(cpu, key_of(skb)));
+	if (!insert_carrier(key_of(skb), flight, index))
 		close_exit(exit, VMLAT_EVICTED, bpf_ktime_get_ns());
+	return 0;
 }
 
 static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
@@ -116,20 +149,26 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	bool to_host;
+	__u32 role;
 
 	if (!cpu)
 		return 0;
-	flight = find_flight(cpu, (__u64)skb);
-	if (!flight) {
-		copy_leaves(cpu, skb, vport);
+	flight = find_flight(cpu, key_of(skb), &role);
+	if (!flight)
+		return copy_leaves(cpu, skb, vport);
+	if (role != ROLE_ORIGINAL && role != ROLE_PART)
 		return 0;
-	}
-	if (flight->carrier != (__u64)skb)
+	settle_flight(cpu, flight);
+	to_host = transmit_function(vport_device(vport, direct), direct) ==
+		  features.internal_dev_xmit;
+	if (flight->candidate && !to_host && !stays_packed(cpu, flight))
 		return 0;
 	flight->undirected = 0;
-	visit(ctx, cpu, flight, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND, bpf_ktime_get_ns());
+	visit_as(ctx, cpu, flight, role, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND,
+		 bpf_ktime_get_ns());
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
-	if (transmit_function(vport_device(vport, direct), direct) == features.internal_dev_xmit)
+	if (to_host && role == ROLE_ORIGINAL)
 		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 	return 0;
 }

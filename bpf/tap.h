@@ -69,12 +69,13 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	cpu = this_cpu();
 	if (!cpu)
 		return 0;
-	cpu->count.given += packets;
 	cpu->tap_call.thread = bpf_get_current_pid_tgid();
 	cpu->tap_call.device = (__u64)device;
 	cpu->tap_call.ns = bpf_ktime_get_ns();
 	cpu->tap_call.hook = hook;
 	cpu->tap_call.packets = packets ? packets : 1;
+	cpu->tap_call.given = packets;
+	cpu->tap_call.delivered = 0;
 	bpf_get_current_comm(cpu->tap_call.comm, sizeof(cpu->tap_call.comm));
 	return 0;
 }
@@ -85,12 +86,17 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
  */
 static __always_inline int tap_call_ends(void)
 {
+	const struct vmlat_config *config = configuration();
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || cpu->tap_call.thread != bpf_get_current_pid_tgid())
+	if (!cpu || !config || cpu->tap_call.thread != bpf_get_current_pid_tgid())
 		return 0;
 	cpu->tap_call.thread = 0;
+	if (config->armed) { /* else its packets may not have been looked at */
+		cpu->count.given += cpu->tap_call.given;
+		cpu->count.delivered += cpu->tap_call.delivered;
+	}
 	flight = current_flight(cpu);
 	if (flight && !flight->candidate)
 		publish_flight(cpu, flight);
@@ -98,7 +104,7 @@ static __always_inline int tap_call_ends(void)
 }
 
 /* The running call that brought a packet of this device, or NULL. */
-static __always_inline const struct tap_call *tap_call_of(const struct cpu_state *cpu, __u64 device)
+static __always_inline struct tap_call *tap_call_of(struct cpu_state *cpu, __u64 device)
 {
 	if (cpu->tap_call.device != device || cpu->tap_call.thread != bpf_get_current_pid_tgid())
 		return NULL;

@@ -5,7 +5,8 @@
  * headers and the first payload bytes, and the input port. The copy has its VLAN tag inline
  * and its L4 checksum completed (queue_userspace_packet), so the tag counts wherever it stands
  * and the checksum does not count. Two with the same content on their way at once are
- * ambiguous, and are told as such.
+ * ambiguous, and are told as such. A GSO packet goes up in segments (queue_gso_packets), each of
+ * which comes back by itself: the flight's parts.
  */
 #ifndef VMLAT_UPCALL_H
 #define VMLAT_UPCALL_H
@@ -25,47 +26,63 @@ static __always_inline void clear_checksum(struct content *content, __u32 at, __
  * The same value, of which the verifier knows nothing: from what it knows of the header sizes
  * 6.12 derives bounds that exclude each other, and then takes them for negative.
  */
-static __always_inline __u32 forget_bounds(struct cpu_state *cpu, __u32 size)
+static __always_inline __u32 forget_bounds(struct scratch *scratch, __u32 size)
 {
-	cpu->size = size;
-	return cpu->size;
+	scratch->size = size;
+	return scratch->size;
+}
+
+/* Which of a CPU's scratches. */
+enum { SOFTIRQS_OFF, THREAD };
+
+static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u32 which)
+{
+	return which == THREAD ? &cpu->reinject : &cpu->scratch;
 }
 
 /*
- * cpu->content and cpu->flow of an skb whose data begins at the Ethernet header. A payload that
- * is not in the linear part is left out on the way up; `headers_only` does so on the way back.
+ * Content and flow of an skb whose data begins at the Ethernet header, into that scratch; 0 when
+ * it could not be read. A payload that is not in the linear part is left out on the way up;
+ * `headers_only` does so on the way back.
  */
-static __noinline bool read_content(struct cpu_state *cpu, const struct sk_buff *skb,
-				    bool headers_only)
+GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 {
-	struct content *content = &cpu->content;
-	struct vmlat_flow *flow = &cpu->flow;
-	__u32 length = BPF_CORE_READ(skb, len), linear = length - BPF_CORE_READ(skb, data_len);
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct cpu_state *cpu = this_cpu();
+	struct scratch *scratch;
+	struct content *content;
 	struct cursor c;
-	__u32 l3, size;
+	__u32 length, linear, l3, size;
 
+	if (!cpu)
+		return 0;
+	scratch = scratch_of(cpu, which);
+	content = &scratch->content;
+	length = BPF_CORE_READ(skb, len);
+	linear = length - BPF_CORE_READ(skb, data_len);
 	__builtin_memset(content, 0, sizeof(*content));
-	if (!read_ethernet(skb, cpu->packet, flow, &c, &l3))
-		return false;
-	__builtin_memcpy(content->mac, cpu->packet, sizeof(content->mac));
+	if (!read_ethernet(skb, scratch, &c, &l3))
+		return 0;
+	__builtin_memcpy(content->mac, scratch->packet, sizeof(content->mac));
 	content->ethertype = c.ethertype;
-	content->vlans = flow->vlans;
-	content->vlan_tci[0] = flow->vlan_tci[0];
-	content->vlan_tci[1] = flow->vlan_tci[1];
+	content->vlans = scratch->flow.vlans;
+	content->vlan_tci[0] = scratch->flow.vlan_tci[0];
+	content->vlan_tci[1] = scratch->flow.vlan_tci[1];
 	content->length = length - l3;
 	size = linear - l3;
 	if (linear < length && size < CONTENT_BYTES)
-		headers_only = true;
+		headers_only = 1;
 	if (headers_only) {
 		content->headers_only = 1;
 		size = c.at + c.l4_size - l3;
 	}
-	if (bpf_probe_read_kernel(content->bytes, at_most(forget_bounds(cpu, size), CONTENT_BYTES),
+	if (bpf_probe_read_kernel(content->bytes,
+				  at_most(forget_bounds(scratch, size), CONTENT_BYTES),
 				  BPF_CORE_READ(skb, data) + l3))
-		return false;
-	if (flow->has_ports)
-		clear_checksum(content, c.at - l3, flow->protocol);
-	return true;
+		return 0;
+	if (scratch->flow.has_ports)
+		clear_checksum(content, c.at - l3, scratch->flow.protocol);
+	return 1;
 }
 
 /* The port that user space says the packet came in by, from the nested KEY attribute. */
@@ -90,45 +107,286 @@ static __always_inline __u16 port_attribute(const struct nlattr *key)
 	return 0;
 }
 
-/* The flight goes up: from now on it is found by content. */
-static __always_inline void flight_goes_up(void *ctx, struct cpu_state *cpu,
-					   struct vmlat_flight *flight, const struct sk_buff *skb,
-					   __u16 in_port)
+/* --- up --- */
+
+static __always_inline bool is_waiting(const struct vmlat_flight *flight)
+{
+	return flight && (flight->place == VMLAT_UPCALLED || flight->place == VMLAT_PARTED);
+}
+
+/*
+ * Enter the flight under this content. False, with *outcome: it cannot be told from another one
+ * that is up, or there is no room.
+ */
+static __noinline bool insert_upcall(const struct content *content,
+				     const struct vmlat_flight *flight, __u32 *outcome)
+{
+	struct upcall entry = { .flight = ref_of(flight), .pending = 1 }, *other;
+	const struct vmlat_config *config = configuration();
+
+	entry.ns = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&upcalls, content, &entry, BPF_NOEXIST) == 0)
+		return true;
+	other = bpf_map_lookup_elem(&upcalls, content);
+	if (other && config && entry.ns - other->ns > config->timeout_ns &&
+	    !is_waiting(flight_of(&other->flight))) {
+		*other = entry; /* what it was for never came back */
+		return true;
+	}
+	*outcome = other ? VMLAT_AMBIGUOUS : VMLAT_EVICTED;
+	if (!other)
+		return false;
+	__sync_fetch_and_add(&other->pending, 1);
+	other->ns = entry.ns;
+	if (refers_to(&other->flight, flight))
+		return true; /* parts of one packet need not be told apart */
+	other->ambiguous = 1;
+	return false;
+}
+
+/* One packet of this content is not up any more. */
+static __always_inline void release_upcall(const struct content *content, struct upcall *entry)
+{
+	__sync_fetch_and_add(&entry->pending, -1);
+	if ((__s32)entry->pending <= 0)
+		bpf_map_delete_elem(&upcalls, content);
+}
+
+static __always_inline void forget_content(const struct content *content)
+{
+	struct upcall *entry = bpf_map_lookup_elem(&upcalls, content);
+
+	if (entry)
+		release_upcall(content, entry);
+}
+
+/* What is left in upcalls of a flight that ends while it is up. */
+static __always_inline void forget_upcall(struct vmlat_flight *flight)
 {
 	struct flight_slot *slot = slot_at(flight->slot);
-	struct upcall entry = { .flight = ref_of(flight) }, *other;
+	struct upcall *entry;
 
-	visit(ctx, cpu, flight, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL, bpf_ktime_get_ns());
-	flight->upcalled = 1;
-	if (!slot || !read_content(cpu, skb, false))
-		return; /* the skb's end will be all that is known */
+	if (!slot)
+		return;
+	if (flight->place == VMLAT_PARTED)
+		flight->segments_lost =
+			flight->segments - (slot->parts.done - slot->parts.lost);
+	entry = flight->place == VMLAT_UPCALLED ? bpf_map_lookup_elem(&upcalls, &slot->content)
+						: NULL;
+	if (entry && !entry->ambiguous && refers_to(&entry->flight, flight))
+		release_upcall(&slot->content, entry);
+	else
+		__sync_fetch_and_add(&orphans, 1);
+}
+
+/* How many segments the packet is cut into on its way up. */
+static __always_inline __u32 parts_of(const struct sk_buff *skb)
+{
+	__u32 size = gso_size(skb), header;
+	struct segment key;
+
+	header = size ? read_segment(skb, &key) : 0;
+	return header ? (BPF_CORE_READ(skb, len) - header + size - 1) / size : 0;
+}
+
+/* Each of its segments is about to be queued (packet_is_queued). */
+static __always_inline void flight_goes_up_in_parts(struct cpu_state *cpu,
+						    struct vmlat_flight *flight,
+						    struct flight_slot *slot, __u32 parts)
+{
+	__builtin_memset(&slot->parts, 0, sizeof(slot->parts));
+	flight->segments = parts;
+	flight->parted_at = flight->visits;
+	flight->outcome = VMLAT_OUTCOME_COUNT;
+	flight->place = VMLAT_PARTED;
+	cpu->upcalled_parted = 1;
+}
+
+/* Between ovs_dp_upcall and its return, which says whether it was queued. */
+static __always_inline void begin_upcall(struct cpu_state *cpu, const struct vmlat_flight *flight,
+					 __u64 key)
+{
+	cpu->upcalling = key;
+	cpu->upcalled = ref_of(flight);
+	cpu->upcalled_parted = 0;
+}
+
+/* Out of its place, with a token for whoever ends it. False: it is over. */
+static __always_inline bool leave_for_user_space(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
 	if (!take_flight(cpu, flight))
-		return;
+		return false;
 	give_slot_away(cpu, flight);
-	cpu->content.in_port = in_port;
-	slot->content = cpu->content;
-	flight->place = VMLAT_UPCALLED;
-	cpu->upcalling = (__u64)skb;
-	cpu->upcalled = entry.flight;
-	if (bpf_map_update_elem(&upcalls, &cpu->content, &entry, BPF_NOEXIST) == 0)
-		return;
-	other = bpf_map_lookup_elem(&upcalls, &cpu->content);
-	if (other)
-		other->twins++;
-	flight->outcome = other ? VMLAT_AMBIGUOUS : VMLAT_EVICTED;
-	cpu->upcalling = 0;
+	if (insert_token(flight))
+		return true;
+	flight->outcome = VMLAT_EVICTED;
 	finish_flight(cpu, flight);
+	return false;
 }
 
-/* Take the flight that went up under slot->content: true for the one caller that did. */
-static __always_inline bool take_upcalled(struct vmlat_flight *flight)
+/* From now on the flight is found by slot->content. */
+static __always_inline void await_content(struct vmlat_flight *flight, struct flight_slot *slot)
+{
+	__u32 outcome = VMLAT_OUTCOME_COUNT;
+
+	flight->place = VMLAT_UPCALLED;
+	insert_upcall(&slot->content, flight, &outcome);
+	flight->outcome = outcome;
+}
+
+static __noinline int flight_goes_up(struct cpu_state *cpu, struct vmlat_flight *flight,
+				     const struct sk_buff *skb, __u32 in_port)
+{
+	struct flight_slot *slot = slot_at(flight->slot);
+	__u32 parts = parts_of(skb);
+
+	if (!slot || (parts < 2 && !read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0)))
+		return 0; /* the skb's end will be all that is known */
+	if (!leave_for_user_space(cpu, flight))
+		return 0;
+	begin_upcall(cpu, flight, key_of(skb));
+	cpu->upcalled_port = in_port;
+	if (parts > 1) {
+		flight_goes_up_in_parts(cpu, flight, slot, parts);
+		return 0;
+	}
+	cpu->scratch.content.in_port = in_port;
+	slot->content = cpu->scratch.content;
+	await_content(flight, slot); /* a twin ends at the return, which may say that it was lost */
+	return 0;
+}
+
+/* An action's copy for user space, which is the packet itself if nothing else becomes of it. */
+static __noinline int copy_goes_up(struct cpu_state *cpu, struct vmlat_flight *flight,
+				   const struct sk_buff *skb, __u32 in_port)
 {
 	struct flight_slot *slot = slot_at(flight->slot);
 
-	return slot && bpf_map_delete_elem(&upcalls, &slot->content) == 0;
+	if (!slot || !read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0))
+		return 0;
+	cpu->scratch.content.in_port = in_port;
+	slot->content = cpu->scratch.content;
+	slot->sent_up_ns = bpf_ktime_get_ns();
+	flight->sent_up = 1;
+	begin_upcall(cpu, flight, key_of(skb));
+	return 0;
 }
 
-/* The kernel could not queue it (queue_userspace_packet): nobody will bring it back. */
+/* The packet is consumed, and its copy is all that there is of it. */
+static __noinline bool copy_is_the_packet(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight)
+{
+	struct flight_slot *slot = slot_at(flight->slot);
+
+	if (!slot || !leave_for_user_space(cpu, flight))
+		return true;
+	visit(ctx, cpu, flight, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL, slot->sent_up_ns);
+	flight->upcalled = 1;
+	await_content(flight, slot);
+	if (flight->outcome != VMLAT_OUTCOME_COUNT && take_token(flight))
+		finish_flight(cpu, flight);
+	return true;
+}
+
+/* A part goes up again, as a packet of its own content. */
+static __noinline int part_goes_up(struct cpu_state *cpu, struct vmlat_flight *flight,
+				   const struct sk_buff *skb, __u32 in_port)
+{
+	__u32 outcome = VMLAT_OUTCOME_COUNT;
+
+	if (!read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0) || !remove_carrier(key_of(skb)))
+		return 0;
+	cpu->scratch.content.in_port = in_port;
+	begin_upcall(cpu, flight, key_of(skb));
+	if (!insert_upcall(&cpu->scratch.content, flight, &outcome))
+		flight->outcome = outcome;
+	return 0;
+}
+
+/* queue_userspace_packet: one segment of the packet that is going up. */
+static __always_inline int packet_is_queued(const struct sk_buff *skb)
+{
+	__u32 outcome = VMLAT_OUTCOME_COUNT;
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+	struct flight_slot *slot;
+
+	if (!cpu || !cpu->upcalling || !cpu->upcalled_parted)
+		return 0;
+	flight = flight_of(&cpu->upcalled);
+	slot = slot_at(cpu->upcalled.slot);
+	if (!flight || !slot || flight->place != VMLAT_PARTED ||
+	    !read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0))
+		return 0;
+	cpu->scratch.content.in_port = cpu->upcalled_port;
+	slot->parts.up++;
+	if (!insert_upcall(&cpu->scratch.content, flight, &outcome))
+		flight->outcome = outcome;
+	return 0;
+}
+
+/* Every part is done. */
+GLOBAL int finish_parts(__u32 index)
+{
+	struct flight_slot *slot = slot_at(index);
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+
+	if (!slot || !cpu || !take_token(&slot->flight))
+		return 0;
+	flight = &slot->flight;
+	flight->segments_lost = slot->parts.lost;
+	if (flight->outcome == VMLAT_OUTCOME_COUNT)
+		flight->outcome = slot->parts.lost	 ? VMLAT_DROPPED
+				  : slot->parts.diverted ? VMLAT_DIVERTED
+							 : VMLAT_COMPLETED;
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
+		if (!flight->exit[i].closed)
+			close_exit(&flight->exit[i], flight->outcome, flight->exit[i].ns);
+	return finish_flight(cpu, flight);
+}
+
+/* One part is done; the last ends the flight. */
+GLOBAL int part_done(__u32 index, __u32 outcome, __u64 ns)
+{
+	struct flight_slot *slot = slot_at(index);
+
+	if (!slot || slot->flight.place != VMLAT_PARTED)
+		return 0;
+	if (outcome == VMLAT_DIVERTED)
+		__sync_fetch_and_add(&slot->parts.diverted, 1);
+	else if (outcome != VMLAT_COMPLETED)
+		__sync_fetch_and_add(&slot->parts.lost, 1);
+	__sync_fetch_and_add(&slot->parts.done, 1);
+	if (ns)
+		slot->flight.last_ns = ns;
+	return slot->parts.done < slot->flight.segments ? 0 : finish_parts(index);
+}
+
+/* With an error the last of the segments was not queued, and those behind it were not tried. */
+static __always_inline int parts_are_queued(struct cpu_state *cpu, struct vmlat_flight *flight,
+					    long error)
+{
+	struct flight_slot *slot = slot_at(flight->slot);
+	__u32 lost;
+
+	if (!slot || !slot->parts.up)
+		return 0;
+	if (error < 0) {
+		slot->parts.up--;
+		forget_content(&cpu->scratch.content);
+		lost = flight->segments - slot->parts.up;
+		flight->last_ns = bpf_ktime_get_ns();
+		flight->outcome = VMLAT_UPCALL_LOST;
+		__sync_fetch_and_add(&slot->parts.lost, lost);
+		__sync_fetch_and_add(&slot->parts.done, lost);
+	} else {
+		flight->segments = slot->parts.up;
+	}
+	return slot->parts.done < flight->segments ? 0 : finish_parts(flight->slot);
+}
+
+/* ovs_dp_upcall returns: an error, and the kernel could not queue it. */
 static __always_inline int upcall_returned(long error)
 {
 	struct cpu_state *cpu = this_cpu();
@@ -137,38 +395,87 @@ static __always_inline int upcall_returned(long error)
 	if (!cpu || !cpu->upcalling)
 		return 0;
 	cpu->upcalling = 0;
-	if (error >= 0)
-		return 0;
 	flight = flight_of(&cpu->upcalled);
-	if (!flight || flight->place != VMLAT_UPCALLED || !take_upcalled(flight))
+	if (!flight)
 		return 0;
-	flight->outcome = VMLAT_UPCALL_LOST;
+	if (flight->place == VMLAT_PARTED && cpu->upcalled_parted)
+		return parts_are_queued(cpu, flight, error);
+	if (flight->place == VMLAT_PARTED) {
+		if (error >= 0)
+			return 0;
+		forget_content(&cpu->scratch.content);
+		return part_done(flight->slot, VMLAT_UPCALL_LOST, bpf_ktime_get_ns());
+	}
+	if (error < 0)
+		flight->sent_up = 0;
+	if (flight->place != VMLAT_UPCALLED ||
+	    (error >= 0 && flight->outcome == VMLAT_OUTCOME_COUNT) || !take_token(flight))
+		return 0;
+	if (error < 0) {
+		forget_content(&cpu->scratch.content);
+		flight->outcome = VMLAT_UPCALL_LOST;
+	}
 	flight->last_ns = bpf_ktime_get_ns();
 	return finish_flight(cpu, flight);
 }
 
+/* --- and back --- */
+
 /*
- * The flight that cpu->content brings back, out of its place, or NULL. With twins nobody knows
- * which of them this is: the one that has a record ends as ambiguous, the entry stays until
- * each of them has come.
+ * The flight that this content brings back, or NULL. With twins nobody knows which of them it
+ * is: the one that has a record ends as ambiguous, the entry stays until each of them has come.
  */
-static __always_inline struct vmlat_flight *flight_comes_back(struct cpu_state *cpu, bool *known)
+static __always_inline struct vmlat_flight *
+flight_comes_back(struct cpu_state *cpu, const struct content *content, bool *known)
 {
-	struct upcall *entry = bpf_map_lookup_elem(&upcalls, &cpu->content);
+	struct upcall *entry = bpf_map_lookup_elem(&upcalls, content);
 	struct vmlat_flight *flight;
+	bool ambiguous;
 
 	if (!entry)
 		return NULL;
 	*known = true;
 	flight = flight_of(&entry->flight);
-	if (!entry->twins)
-		return bpf_map_delete_elem(&upcalls, &cpu->content) ? NULL : flight;
-	entry->twins--;
-	if (flight && flight->place == VMLAT_UPCALLED) {
+	ambiguous = entry->ambiguous;
+	release_upcall(content, entry);
+	if (!is_waiting(flight))
+		return NULL;
+	if (!ambiguous)
+		return flight;
+	if (take_token(flight)) {
 		flight->outcome = VMLAT_AMBIGUOUS;
 		finish_flight(cpu, flight);
 	}
 	return NULL;
+}
+
+static __always_inline void part_comes_back(void *ctx, struct cpu_state *cpu,
+					    struct vmlat_flight *flight, __u64 key, __u64 now)
+{
+	visit_as(ctx, cpu, flight, ROLE_PART, VMLAT_STAGE_REINJECT,
+		 VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE, now);
+	flight->undirected = 1;
+	if (insert_carrier(key, flight, ROLE_PART))
+		return;
+	evict_stale(number_of(cpu, key));
+	insert_carrier(key, flight, ROLE_PART);
+}
+
+/* Any CPU may meet it next: the thread that brings it is not bound to this one. */
+static __always_inline void original_comes_back(void *ctx, struct cpu_state *cpu,
+						struct vmlat_flight *flight,
+						const struct sk_buff *skb, __u64 now)
+{
+	if (!take_flight(cpu, flight))
+		return;
+	flight->carrier = key_of(skb);
+	flight->head = (__u64)BPF_CORE_READ(skb, head);
+	visit(ctx, cpu, flight, VMLAT_STAGE_REINJECT, VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE,
+	      now);
+	flight->undirected = 1;
+	flight->place = VMLAT_ON_CPU;
+	publish_flight(cpu, flight);
+	flight->by_head = insert_carrier(flight->head, flight, ROLE_HEAD);
 }
 
 static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key,
@@ -178,27 +485,28 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	struct vmlat_flight *flight = NULL;
 	__u64 now = bpf_ktime_get_ns();
 	struct cpu_state *cpu = this_cpu();
+	struct scratch *scratch;
 	bool known = false;
 	__u16 in_port;
 
 	if (!cpu || !config)
 		return 0;
+	scratch = &cpu->reinject;
 	in_port = port_attribute(key);
 	for (int headers_only = 0; headers_only < 2 && !known; headers_only++) {
-		if (!read_content(cpu, skb, headers_only))
+		if (!read_content(THREAD, number_of(cpu, (__u64)skb), headers_only))
 			return 0;
-		cpu->content.in_port = in_port;
-		flight = flight_comes_back(cpu, &known);
+		scratch->content.in_port = in_port;
+		flight = flight_comes_back(cpu, &scratch->content, &known);
 	}
-	if (!known && config->armed && filter_flow(&config->filter, &cpu->flow) == VMLAT_PASSED)
+	if (!known && config->armed && filter_flow(&config->filter, &scratch->flow) == VMLAT_PASSED)
 		cpu->count.unstarted++;
 	if (!flight)
 		return 0;
-	adopt_flight(cpu, flight);
-	flight->carrier = (__u64)skb;
-	flight->head = (__u64)BPF_CORE_READ(skb, head);
-	visit(ctx, cpu, flight, VMLAT_STAGE_REINJECT, VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE,
-	      now);
+	if (flight->place == VMLAT_PARTED)
+		part_comes_back(ctx, cpu, flight, key_of(skb), now);
+	else
+		original_comes_back(ctx, cpu, flight, skb, now);
 	return 0;
 }
 

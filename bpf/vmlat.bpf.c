@@ -13,9 +13,11 @@
 #include "filter.h"
 #include "flights.h"
 #include "tap.h"
+#include "fragments.h"
+#include "receive.h"
 #include "segments.h"
 #include "upcall.h"
-#include "receive.h"
+#include "tunnel.h"
 #include "switch.h"
 #include "device.h"
 #include "free.h"
@@ -40,7 +42,20 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 	}
 #define UNWRAP(...) __VA_ARGS__
 
-/* The same at the return, of which nothing is read. */
+/* The same at the return, of an int from three arguments. */
+#define RESULT_HOOK(function, body)                                              \
+	SEC("?kretprobe/" #function)                                             \
+	int BPF_KRETPROBE(function##__kretprobe, int result)                     \
+	{                                                                        \
+		return body;                                                     \
+	}                                                                        \
+	SEC("?fexit/" #function)                                                 \
+	int BPF_PROG(function##__fexit, void *a, void *b, __u32 c, int result)   \
+	{                                                                        \
+		return body;                                                     \
+	}
+
+/* The same, of which nothing is read. */
 #define RETURN_HOOK(function, body)          \
 	SEC("?kretprobe/" #function)         \
 	int function##__kretprobe(void *ctx) \
@@ -56,7 +71,14 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 SEC("?tp_btf/netif_receive_skb")
 int BPF_PROG(netif_receive_skb__tp, struct sk_buff *skb)
 {
-	return packet_received(ctx, skb);
+	return packet_received(ctx, skb, false);
+}
+
+/* Before RPS; net:netif_receive_skb is behind it. */
+SEC("?tp_btf/netif_receive_skb_entry")
+int BPF_PROG(netif_receive_skb_entry__tp, struct sk_buff *skb)
+{
+	return packet_received(ctx, skb, true);
 }
 
 HOOK(tun_get_user, (struct tun_struct___vmlat * tun),
@@ -120,11 +142,35 @@ int BPF_PROG(ovs_dp_upcall__fexit, void *datapath, struct sk_buff *skb, void *ke
 	return upcall_returned(result);
 }
 
+HOOK(queue_userspace_packet, (void *datapath, struct sk_buff *skb), packet_is_queued(skb))
+
 HOOK(ovs_flow_key_extract_userspace, (struct net * net, struct nlattr *attr, struct sk_buff *skb),
      packet_reinjected(ctx, attr, skb))
 
 HOOK(ovs_vport_send, (struct vport___vmlat * vport, struct sk_buff *skb),
      packet_leaves_switch(ctx, vport, skb, direct))
+
+HOOK(ip_defrag, (struct net * net, struct sk_buff *skb), reassembly_begins(skb))
+
+RESULT_HOOK(ip_defrag, reassembly_returns(result))
+
+HOOK(nf_ct_frag6_gather, (struct net * net, struct sk_buff *skb), reassembly_begins(skb))
+
+RESULT_HOOK(nf_ct_frag6_gather, reassembly_returns(result))
+
+HOOK(gro_cells_receive, (void *cells, struct sk_buff *skb), packet_unpacked(skb))
+
+SEC("?tp_btf/napi_gro_receive_entry")
+int BPF_PROG(napi_gro_receive_entry__tp, const struct sk_buff *skb)
+{
+	return gro_begins(skb);
+}
+
+SEC("?tp_btf/napi_gro_receive_exit")
+int BPF_PROG(napi_gro_receive_exit__tp, int result)
+{
+	return gro_returns(result);
+}
 
 HOOK(__dev_queue_xmit, (struct sk_buff * skb), packet_queued(ctx, skb, direct))
 
@@ -161,7 +207,7 @@ int kfree_skb__tp(__u64 *ctx)
 SEC("?tp_btf/consume_skb")
 int BPF_PROG(consume_skb__tp, struct sk_buff *skb)
 {
-	return packet_consumed(skb);
+	return packet_consumed(ctx, skb);
 }
 
 /*
@@ -176,22 +222,23 @@ int expire(struct vmlat_expire *args)
 	enum vmlat_outcome outcome = args->outcome;
 	struct cpu_state *cpu = this_cpu();
 
-	if (!cpu || !flight || flight->candidate || outcome >= VMLAT_OUTCOME_COUNT ||
-	    flight->last_ns != args->last_ns)
+	if (!cpu || !flight || outcome >= VMLAT_OUTCOME_COUNT || flight->last_ns != args->last_ns)
 		return 0;
 	if ((flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) &&
 	    flight->cpu != cpu->number)
 		return 0;
 	if (outcome == VMLAT_EXPIRED && flight->left)
 		outcome = VMLAT_DIVERTED;
-	if (flight->place == VMLAT_UPCALLED || flight->place == VMLAT_CUT) {
-		if (flight->place == VMLAT_CUT ? !take_cut(flight) : !take_upcalled(flight))
+	if (flight->place == VMLAT_LEAVING)
+		return end_shared(flight->slot, outcome);
+	if (is_waiting(flight)) {
+		if (!take_flight(cpu, flight))
 			return 0;
-		flight->outcome = outcome;
-		flight->last_ns = bpf_ktime_get_ns();
-		return finish_flight(cpu, flight);
+		forget_upcall(flight);
+		flight->place = VMLAT_ON_CPU;
+		if (flight->outcome != VMLAT_OUTCOME_COUNT)
+			outcome = flight->outcome;
 	}
-	if (flight->place != VMLAT_COPIES)
-		end_flight(cpu, flight, outcome, bpf_ktime_get_ns());
-	return end_shared(cpu, flight, true);
+	end_flight(cpu, flight, outcome, bpf_ktime_get_ns());
+	return end_shared(flight->slot, outcome);
 }

@@ -98,6 +98,13 @@ enum vmlat_place {
 	VMLAT_PARTED, /* it went up in parts (GSO): by their contents, and by each that came back */
 };
 
+/* RX: a packet that is no flight yet, and costs no record if it never becomes one. */
+enum vmlat_candidate {
+	VMLAT_STARTED,
+	VMLAT_CANDIDATE, /* has not reached a switch */
+	VMLAT_PACKED, /* in a tunnel of this host, perhaps: its flow is the inner one */
+};
+
 enum vmlat_left {
 	VMLAT_HERE,
 	VMLAT_TO_DEVICE, /* a tunnel or a veth, which may give it another buffer */
@@ -130,10 +137,15 @@ struct vmlat_flight {
 	__u8 direction;
 	__u8 place;
 	__u8 outcome;
-	__u8 candidate; /* has not reached a switch yet: no flight so far */
+	__u8 candidate; /* enum vmlat_candidate */
+	__u8 passed; /* the filter took its outer headers; VMLAT_PACKED only */
 	__u8 upcalled; /* went up to ovs-vswitchd at least once */
 	__u8 undirected; /* in a datapath, and no output so far */
-	__u8 shared; /* has or had copies, which may outlive the original */
+	__u8 shared; /* has or had copies or segments, which may outlive the original */
+	__u8 by_head; /* known by `head`, too: a copy may come before the original does */
+	__u8 cut; /* exits with segments, so far */
+	__u8 sent_up; /* an action sent a copy up, and nothing was sent out since */
+	__u8 parted_at; /* visits when it went up in parts: those behind are theirs */
 	__u8 has_reason;
 	__u8 left; /* enum vmlat_left: where the trace does not end; it may come back */
 	struct vmlat_exit exit[VMLAT_EXITS];

@@ -138,29 +138,6 @@ def packets_that_a_full_tap_drops_are_dropped():
           [{"where": "tun_net_xmit", "reason": reason, "count": dropped}])
 
 
-@case
-def packets_that_a_qdisc_drops_are_dropped():
-    port = lab.port()
-    lab.warm(web1, peer, dst_port=port)
-    with lab.qdisc("netem", "delay", "300ms", "limit", "10"):
-        with vmlat.trace(*TX) as trace:
-            web1.send(peer, 100, dst_port=port, burst=True)
-            lab.wait_for("all packets to leave the qdisc", lambda: _qdisc_done(100))
-        dropped = lab.qdisc_root()["drops"]
-    ensure(0 < dropped < 100, f"the qdisc counts {dropped} as dropped")
-    check_outcomes(trace, started=100, completed=100 - dropped, dropped=dropped)
-    reason = drop_reason("QDISC_DROP", (5, 17))
-    equal("reasons", {p["reason"] for p in trace.packets if p["outcome"] == "dropped"}, {reason})
-    for packet in trace.packets:
-        if packet["outcome"] == "dropped":
-            equal("the last stage", packet["stages"][-1]["stage"], "xmit")
-
-
-def _qdisc_done(count):
-    root = lab.qdisc_root()
-    return root["packets"] + root["drops"] == count and not root["qlen"]
-
-
 # --- diverted ---
 
 @contextlib.contextmanager

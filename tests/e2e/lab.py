@@ -176,8 +176,8 @@ def late_vhost(guest):
 class Outside(Machine):
     """The peer at the other end of eth0's wire, or of another one."""
 
-    def __init__(self, interface="eth1", switch_port="eth0"):
-        super().__init__(1, [*PEER, TRAFFIC], interface, switch_port)
+    def __init__(self, interface="eth1", switch_port="eth0", number=1):
+        super().__init__(number, [*PEER, TRAFFIC], interface, switch_port)
 
 
 class Tap(Machine):
@@ -193,8 +193,8 @@ class Tap(Machine):
         return words[:at] + words[at + 2:]
 
     @contextlib.contextmanager
-    def added(self):
-        library("tap_add", self.tap, self.mac)
+    def added(self, *words):
+        library("tap_add", self.tap, self.mac, *words)
         try:
             yield self
         finally:
@@ -302,6 +302,12 @@ def qdisc_root(device="eth0"):
     roots = [one for one in found if one.get("root")]
     ensure(len(roots) == 1, f"{device} has {len(roots)} root qdiscs")
     return roots[0]
+
+
+def qdisc_done(count):
+    """So many packets came to eth0's qdisc, and none is in it."""
+    root = qdisc_root()
+    return root["packets"] + root["drops"] == count and not root["qlen"]
 
 
 def up():
