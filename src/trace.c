@@ -266,6 +266,7 @@ static int run(struct trace *trace)
 				trace->tracer, now);
 		if (now - swept >= SWEEP_MS * 1000000LL) {
 			tracer__expire(trace->tracer, trace->options->timeout_ns);
+			tracer__forget_upcalls(trace->tracer, trace->options->timeout_ns);
 			swept = now;
 		}
 		if (silent && now - start >= SILENCE_S * 1000000000LL) {

@@ -33,6 +33,8 @@ struct tracer {
 	size_t stride;
 	size_t flight_count;
 	struct cpus cpus;
+	__u64 orphans; /* of the BPF side's count, those that a walk was arranged for */
+	__u64 forget_ns; /* when that is to be; 0: none is */
 };
 
 static size_t page_align(size_t size)
@@ -417,13 +419,17 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 		log_debug("a flight cannot be ended: %s", strerror(-error));
 }
 
+static const struct vmlat_flight *flight_at(const struct tracer *tracer, size_t slot)
+{
+	return (void *)((char *)tracer->flights + slot * tracer->stride);
+}
+
 void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 {
 	__u64 now = monotonic_ns(), last_ns;
 
 	for (size_t slot = 0; slot < tracer->flight_count; slot++) {
-		const struct vmlat_flight *flight =
-			(void *)((char *)tracer->flights + slot * tracer->stride);
+		const struct vmlat_flight *flight = flight_at(tracer, slot);
 
 		last_ns = __atomic_load_n(&flight->last_ns, __ATOMIC_ACQUIRE);
 		if (flight->place == VMLAT_FREE || flight->candidate)
@@ -433,6 +439,59 @@ void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 		else if (now > last_ns && now - last_ns >= timeout_ns)
 			expire(tracer, flight, slot, last_ns, VMLAT_EXPIRED);
 	}
+}
+
+/* An entry of the map of upcalls, as it begins. */
+struct upcall_entry {
+	__u32 slot;
+	__u32 generation;
+	__u32 ambiguous;
+	__u32 pending;
+	__u64 ns; /* when the last packet of this content went up */
+};
+
+static bool is_up(const struct tracer *tracer, const struct upcall_entry *entry)
+{
+	const struct vmlat_flight *flight = flight_at(tracer, entry->slot);
+
+	return entry->slot < tracer->flight_count && flight->generation == entry->generation &&
+	       (flight->place == VMLAT_UPCALLED || flight->place == VMLAT_PARTED);
+}
+
+static void forget_before(const struct tracer *tracer, __u64 before_ns)
+{
+	const struct bpf_map *map = tracer->object->maps.upcalls;
+	size_t size = bpf_map__key_size(map), left = bpf_map__max_entries(map);
+	cleanup_free char *keys = calloc(2, size), *value = calloc(1, bpf_map__value_size(map));
+	const struct upcall_entry *entry = (const void *)value;
+	char *key = keys, *next = keys ? keys + size : NULL;
+	int fd = bpf_map__fd(map), error;
+
+	if (!keys || !value)
+		return;
+	error = bpf_map_get_next_key(fd, NULL, key);
+	while (!error && left--) { /* an entry that goes in between starts the walk anew */
+		error = bpf_map_get_next_key(fd, key, next);
+		if (!bpf_map_lookup_elem(fd, key, value) && entry->ns < before_ns &&
+		    !is_up(tracer, entry))
+			bpf_map_delete_elem(fd, key);
+		memcpy(key, next, size);
+	}
+}
+
+/* By then all that was left behind until now is old enough: one walk for all of it. */
+void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns)
+{
+	__u64 now = monotonic_ns(), orphans = tracer->object->bss->orphans;
+
+	if (!tracer->forget_ns && orphans != tracer->orphans) {
+		tracer->orphans = orphans;
+		tracer->forget_ns = now + timeout_ns;
+	}
+	if (!tracer->forget_ns || now < tracer->forget_ns)
+		return;
+	tracer->forget_ns = 0;
+	forget_before(tracer, now - timeout_ns);
 }
 
 /* --- read --- */

@@ -46,6 +46,12 @@ int tracer__poll(struct tracer *tracer, int timeout_ms);
 /* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. */
 void tracer__expire(struct tracer *tracer, __u64 timeout_ns);
 
+/*
+ * Removes what is left in the map of upcalls of flights that ended while they were up, once it is
+ * older than timeout_ns. Call it now and then: it looks only where the BPF side left something.
+ */
+void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns);
+
 /* What the hook got on this kernel. */
 const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_hook hook);
 
