@@ -122,7 +122,7 @@ static struct device *add_device(struct devices *devices, const struct device *d
 	return NULL;
 }
 
-int devices__find(struct devices *devices)
+int devices__find(struct devices *devices, const struct devices *before)
 {
 	cleanup_closedir DIR *directory = opendir(SYSFS);
 	const struct dirent *entry;
@@ -130,6 +130,8 @@ int devices__find(struct devices *devices)
 	struct device device;
 
 	memset(devices, 0, sizeof(*devices));
+	devices->overfull = before && before->overfull;
+	devices->tunnels.overfull = before && before->tunnels.overfull;
 	if (!directory || stat("/proc/self/ns/net", &namespace))
 		return -errno;
 	devices->all = calloc(VMLAT_INTERFACES, sizeof(*devices->all));
@@ -302,15 +304,72 @@ int devices__select(struct devices *devices, const struct device_choice *choice)
 	return 0;
 }
 
-static bool chosen(bool tap, __u32 roles)
-{
-	return roles & (tap ? VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END
-			    : VMLAT_ROLE_RX_START | VMLAT_ROLE_TX_END);
-}
-
 bool devices__chosen(const struct device *device)
 {
-	return chosen(device->tap, device->roles);
+	__u32 ends = device->tap ? VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END
+				 : VMLAT_ROLE_RX_START | VMLAT_ROLE_TX_END;
+
+	return device->roles & ends;
+}
+
+/* What may change of a device; a VM that nobody was asked for stays. */
+static void take_facts(struct device *device, const struct device *now)
+{
+	struct device before = *device;
+
+	*device = *now;
+	device->roles = before.roles;
+	if (!now->vm[0])
+		memcpy(device->vm, before.vm, sizeof(device->vm));
+}
+
+/* The entry of what is there now: a new one where nobody, or somebody who is gone, had its number. */
+static struct device *current(struct devices *devices, const struct device *now)
+{
+	struct device *device = (struct device *)devices__by_id(devices, &now->id);
+
+	if (!device || device->gone)
+		return add_device(devices, now);
+	take_facts(device, now);
+	return device;
+}
+
+/* Where there are more devices than room, not to be listed does not mean to be gone. */
+static bool is_gone(const struct device *device, const struct devices *now)
+{
+	char name[IF_NAMESIZE];
+
+	return !devices__by_id(now, &device->id) &&
+	       !(now->overfull && if_indextoname(device->id.ifindex, name));
+}
+
+void devices__update(struct devices *devices, const struct devices *now,
+		     const struct device_choice *choice, device_handler handler, void *context)
+{
+	devices->tunnels = now->tunnels;
+	devices->overfull |= now->overfull;
+	for (size_t i = 0; i < devices->count; i++) {
+		struct device *device = &devices->all[i];
+
+		if (device->gone || !is_gone(device, now))
+			continue;
+		device->gone = true;
+		if (device->roles)
+			handler(context, devices, device, devices__chosen(device));
+	}
+	for (size_t i = 0; i < now->count; i++) {
+		struct device *device = current(devices, &now->all[i]);
+		struct device before;
+
+		if (!device)
+			continue;
+		before = *device;
+		device->roles = roles_of(devices, device, choice);
+		if (devices__chosen(&before) && !devices__chosen(device))
+			device->roles = before.roles;
+		if (device->roles != before.roles)
+			handler(context, devices, device, devices__chosen(&before));
+	}
 }
 
 bool devices__spread(const struct devices *devices)
@@ -324,7 +383,7 @@ bool devices__spread(const struct devices *devices)
 
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id)
 {
-	for (size_t i = 0; i < devices->count; i++)
+	for (size_t i = devices->count; i-- > 0;)
 		if (devices->all[i].id.ifindex == id->ifindex &&
 		    devices->all[i].id.netns == id->netns)
 			return &devices->all[i];

@@ -20,6 +20,7 @@ struct device {
 	bool nic; /* hardware, or what a hypervisor shows as such */
 	bool leads_to_switch;
 	bool spreads; /* a tap with RPS: its packets go on on other CPUs */
+	bool gone; /* it was there; its index and its name stay */
 	__u32 roles; /* 0: not selected */
 };
 
@@ -39,8 +40,11 @@ struct device_choice {
 	int directions; /* enum vmlat_direction */
 };
 
-/* Finds the devices of this network namespace. 0 or -errno; released with devices__free. */
-int devices__find(struct devices *devices);
+/*
+ * Finds the devices of this network namespace. What the user was told of `before` (or NULL), is not
+ * told again. 0 or -errno; released with devices__free, also after a failure.
+ */
+int devices__find(struct devices *devices, const struct devices *before);
 
 /* Asks the running processes which VM each tap is of. */
 void devices__name_vms(struct devices *devices);
@@ -49,13 +53,27 @@ void devices__free(struct devices *devices);
 /* Sets the roles. Says what is wrong with a name, and what there is; 0 or an exit code. */
 int devices__select(struct devices *devices, const struct device_choice *choice);
 
+/* Called with a device that has come, is gone, or has other roles than before. */
+typedef void (*device_handler)(void *context, const struct devices *devices,
+			       const struct device *device, bool was_chosen);
+
+/*
+ * Takes over what is there `now`, and selects among what is new as among what there was. A device
+ * that was chosen stays so until it is gone.
+ */
+void devices__update(struct devices *devices, const struct devices *now,
+		     const struct device_choice *choice, device_handler handler, void *context);
+
 /* True for the user's choice; the other taps may still be where a packet of it ends. */
 bool devices__chosen(const struct device *device);
 
 /* Whether a tap that packets may begin at gives them to other CPUs. */
 bool devices__spread(const struct devices *devices);
 
-/* The device with this identity, or NULL: it is new, or of another namespace. */
+/*
+ * The device with this identity, the last of them that there was; or NULL: it is new, or of another
+ * namespace.
+ */
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id);
 
 /* Name of a device, by its identity: "eth0", or "ifindex 7 of namespace 4026531840". */

@@ -362,28 +362,16 @@ static void add_drop(void *argument, const struct vmlat_drop *drop, __u64 count)
 	json_object_array_add(drops->list, entry);
 }
 
-static struct json_object *traffic_list(const struct report_context *context)
+static void add_traffic(void *list, const char *tap, int direction,
+			const struct vmlat_traffic *traffic)
 {
-	struct json_object *list = json_object_new_array();
+	struct json_object *entry = json_object_new_object();
 
-	for (size_t i = 0; i < context->devices->count; i++)
-		for (int direction = VMLAT_TX; direction <= VMLAT_RX; direction++) {
-			const struct device *device = &context->devices->all[i];
-			struct vmlat_traffic traffic;
-			struct json_object *entry;
-
-			if (!device->tap || !devices__chosen(device) ||
-			    !(context->options->devices.directions & direction) ||
-			    tracer__traffic(context->tracer, i, direction, &traffic))
-				continue;
-			entry = json_object_new_object();
-			add_string(entry, "direction", direction == VMLAT_TX ? "tx" : "rx");
-			add_string(entry, "vm_interface", device->name);
-			add_count(entry, "packets", traffic.packets);
-			add_count(entry, "bytes", traffic.bytes);
-			json_object_array_add(list, entry);
-		}
-	return list;
+	add_string(entry, "direction", direction == VMLAT_TX ? "tx" : "rx");
+	add_string(entry, "vm_interface", tap);
+	add_count(entry, "packets", traffic->packets);
+	add_count(entry, "bytes", traffic->bytes);
+	json_object_array_add(list, entry);
 }
 
 static struct json_object *packet_counts(const struct vmlat_counters *counters)
@@ -413,9 +401,11 @@ static void json_end(const struct report_context *context, const struct summary 
 	struct json_object *object = json_object_new_object();
 	struct json_object *probes = json_object_new_object();
 	struct drop_list drops = { context, json_object_new_array() };
+	struct json_object *traffic = json_object_new_array();
 	char text[TIME_TEXT];
 
 	tracer__drops(context->tracer, add_drop, &drops);
+	report__traffic(context, add_traffic, traffic);
 	json_object_object_add(probes, "missed",
 			       summary->missed_known ? json_object_new_uint64(summary->missed)
 						     : NULL);
@@ -428,7 +418,7 @@ static void json_end(const struct report_context *context, const struct summary 
 	add_count(object, "not_delivered", not_delivered(counters));
 	add_count(object, "unstarted", counters->unstarted);
 	json_object_object_add(object, "drops", drops.list);
-	json_object_object_add(object, "traffic", traffic_list(context));
+	json_object_object_add(object, "traffic", traffic);
 	json_object_object_add(
 		object, "errors",
 		counts("malformed", counters->malformed, "truncated", counters->truncated));

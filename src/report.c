@@ -198,6 +198,55 @@ size_t report__stack(const struct report_context *context, const struct vmlat_vi
 	return without_tracer(frames, count, hooks[visit->hook].name);
 }
 
+static bool has_traffic(const struct device *device)
+{
+	return device->tap && devices__chosen(device);
+}
+
+/* That name's first entry, since the others are counted with it. */
+static bool is_first(const struct devices *devices, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (has_traffic(&devices->all[i]) &&
+		    !strcmp(devices->all[i].name, devices->all[index].name))
+			return false;
+	return true;
+}
+
+static struct vmlat_traffic traffic_of(const struct report_context *context, const char *name,
+				       int direction)
+{
+	const struct devices *devices = context->devices;
+	struct vmlat_traffic sum = { 0 }, traffic;
+
+	for (size_t i = 0; i < devices->count; i++)
+		if (has_traffic(&devices->all[i]) && !strcmp(devices->all[i].name, name) &&
+		    !tracer__traffic(context->tracer, i, direction, &traffic)) {
+			sum.packets += traffic.packets;
+			sum.bytes += traffic.bytes;
+		}
+	return sum;
+}
+
+void report__traffic(const struct report_context *context,
+		     void (*handler)(void *argument, const char *tap, int direction,
+				     const struct vmlat_traffic *traffic),
+		     void *argument)
+{
+	for (size_t i = 0; i < context->devices->count; i++) {
+		const struct device *device = &context->devices->all[i];
+
+		if (!has_traffic(device) || !is_first(context->devices, i))
+			continue;
+		for (int direction = VMLAT_TX; direction <= VMLAT_RX; direction++) {
+			struct vmlat_traffic traffic = traffic_of(context, device->name, direction);
+
+			if (context->options->devices.directions & direction)
+				handler(argument, device->name, direction, &traffic);
+		}
+	}
+}
+
 __u64 not_delivered(const struct vmlat_counters *counters)
 {
 	return counters->given > counters->delivered ? counters->given - counters->delivered : 0;

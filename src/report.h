@@ -94,6 +94,15 @@ enum { FRAMES = 127 };
 size_t report__stack(const struct report_context *context, const struct vmlat_visit *visit,
 		     struct frame *frames);
 
+/*
+ * Calls back for each selected tap and direction that is traced. What had one name, one after the
+ * other, is one.
+ */
+void report__traffic(const struct report_context *context,
+		     void (*handler)(void *argument, const char *tap, int direction,
+				     const struct vmlat_traffic *traffic),
+		     void *argument);
+
 /* Packets given to a selected tap, by a call that is over, that never became an skb. */
 __u64 not_delivered(const struct vmlat_counters *counters);
 

@@ -302,22 +302,15 @@ static void print_drop(void *argument, const struct vmlat_drop *drop, __u64 coun
 		reason ? reason : "", reason ? ")" : "", count);
 }
 
-static void print_traffic(const struct report_context *context)
+static void print_traffic(void *argument, const char *tap, int direction,
+			  const struct vmlat_traffic *traffic)
 {
-	for (size_t i = 0; i < context->devices->count; i++)
-		for (int direction = VMLAT_TX; direction <= VMLAT_RX; direction++) {
-			const struct device *device = &context->devices->all[i];
-			struct vmlat_traffic traffic;
+	const struct report_context *context = argument;
 
-			if (!device->tap || !devices__chosen(device) ||
-			    tracer__traffic(context->tracer, i, direction, &traffic) ||
-			    !traffic.packets)
-				continue;
-			fprintf(context->out, "  Traffic: %s %s: %llu packets, %llu bytes\n",
-				printable(device->name, IF_NAMESIZE).text,
-				direction == VMLAT_TX ? "TX" : "RX", traffic.packets,
-				traffic.bytes);
-		}
+	if (traffic->packets)
+		fprintf(context->out, "  Traffic: %s %s: %llu packets, %llu bytes\n",
+			printable(tap, IF_NAMESIZE).text, direction == VMLAT_TX ? "TX" : "RX",
+			traffic->packets, traffic->bytes);
 }
 
 static void text_end(const struct report_context *context, const struct summary *summary,
@@ -344,7 +337,7 @@ static void text_end(const struct report_context *context, const struct summary 
 		fprintf(out, "  Stacks lost: %llu, drop places lost: %llu\n", counters->stacks_lost,
 			counters->drops_lost);
 	tracer__drops(context->tracer, print_drop, (void *)context);
-	print_traffic(context);
+	report__traffic(context, print_traffic, (void *)context);
 }
 
 const struct format_ops text_format = { text_header, text_packet, text_end };

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "changes.h"
 #include "cleanup.h"
 #include "exit.h"
 #include "log.h"
@@ -28,6 +29,7 @@ struct trace {
 	const struct options *options;
 	struct kernel kernel;
 	struct devices devices;
+	struct changes changes;
 	struct tracer *tracer;
 	struct report_context report;
 	const struct format_ops *format;
@@ -118,8 +120,10 @@ static int open_output(struct trace *trace)
 
 static int open_devices(struct trace *trace)
 {
-	int error = devices__find(&trace->devices);
+	int error = changes__open(&trace->changes);
 
+	if (!error)
+		error = devices__find(&trace->devices, NULL);
 	if (error) {
 		log_error("the network devices cannot be listed: %s", strerror(-error));
 		return EXIT_FAILED;
@@ -258,8 +262,11 @@ static int run(struct trace *trace)
 	while (!error && !finished(trace, now - start)) {
 		error = poll_once(trace, POLL_MS);
 		now = now_ns(CLOCK_MONOTONIC);
+		changes__follow(&trace->changes, &trace->devices, &trace->options->devices,
+				trace->tracer, now);
 		if (now - swept >= SWEEP_MS * 1000000LL) {
 			tracer__expire(trace->tracer, trace->options->timeout_ns);
+			tracer__forget_upcalls(trace->tracer, trace->options->timeout_ns);
 			swept = now;
 		}
 		if (silent && now - start >= SILENCE_S * 1000000000LL) {
@@ -348,6 +355,7 @@ static void tear_down(struct trace *trace)
 	if (trace->report.out && trace->report.out != stdout)
 		fclose(trace->report.out);
 	devices__free(&trace->devices);
+	changes__close(&trace->changes);
 	kernel__close(&trace->kernel);
 }
 

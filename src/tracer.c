@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "cpus.h"
 #include "exit.h"
+#include "interfaces.h"
 #include "log.h"
 #include "vmlat.skel.h"
 
@@ -21,6 +23,7 @@ struct tracer {
 	struct vmlat_bpf *object;
 	struct ring_buffer *ring;
 	struct hook_use use;
+	bool tunnels_told; /* there are tunnels, but use.tunnels is not */
 	struct hook_choice hooks[VMLAT_HOOK_COUNT];
 	struct bpf_link *links[VMLAT_HOOK_COUNT];
 	flight_handler handler;
@@ -29,7 +32,9 @@ struct tracer {
 	void *flights; /* mapped: struct vmlat_flight at each stride */
 	size_t stride;
 	size_t flight_count;
-	int cpus;
+	struct cpus cpus;
+	__u64 orphans; /* of the BPF side's count, those that a walk was arranged for */
+	__u64 forget_ns; /* when that is to be; 0: none is */
 };
 
 static size_t page_align(size_t size)
@@ -168,40 +173,42 @@ static int fill_slots(struct tracer *tracer)
 	return 0;
 }
 
-static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
+static int set_interface(const struct tracer *tracer, const struct device *device, __u32 index)
 {
+	struct vmlat_interface entry = { .device = device->id,
+					 .roles = device->gone ? 0 : device->roles,
+					 .index = index };
 	int fd = bpf_map__fd(tracer->object->maps.interfaces);
 
-	for (size_t i = 0; i < devices->count; i++) {
-		const struct device *device = &devices->all[i];
-		struct vmlat_interface entry = { .device = device->id,
-						 .roles = device->roles,
-						 .index = i };
-		struct vmlat_interface *place =
-			&tracer->config->interfaces[device->id.ifindex % VMLAT_INTERFACES];
-
-		if (!device->roles)
-			continue;
-		if (!place->device.ifindex)
-			*place = entry;
-		else if (bpf_map_update_elem(fd, &device->id, &entry, BPF_ANY))
-			return -errno;
-	}
+	if (!interfaces__place(tracer->config->interfaces, &entry) && entry.roles)
+		return bpf_map_update_elem(fd, &entry.device, &entry, BPF_ANY) ? -errno : 0;
+	bpf_map_delete_elem(fd, &entry.device); /* if it is there */
 	return 0;
 }
 
-/* Its number, which costs each CPU a call to find out (before 6.10). */
+static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < devices->count && !error; i++)
+		if (devices->all[i].roles)
+			error = set_interface(tracer, &devices->all[i], i);
+	return error;
+}
+
+/* Tells each CPU its number, which costs each CPU a call to find out (before 6.10). */
 static int number_cpus(struct tracer *tracer)
 {
 	const struct bpf_map *map = tracer->object->maps.cpus;
 	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
-	cleanup_free char *values = calloc(tracer->cpus, stride);
+	cleanup_free char *values = calloc(tracer->cpus.count, stride);
 	__u32 zero = 0;
 
 	if (!values)
 		return -ENOMEM;
-	for (int cpu = 0; cpu < tracer->cpus; cpu++)
-		*(__u64 *)(values + cpu * stride + sizeof(struct vmlat_counters)) = cpu;
+	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
+		*(__u64 *)(values + cpu * stride + sizeof(struct vmlat_counters)) =
+			tracer->cpus.number[cpu];
 	return bpf_map_update_elem(bpf_map__fd(map), &zero, values, BPF_ANY) ? -errno : 0;
 }
 
@@ -247,8 +254,7 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	tracer->config->threshold_ns = options->threshold_ns;
 	tracer->config->outcomes = options->outcomes;
 	tracer->config->timeout_ns = options->timeout_ns;
-	memcpy(tracer->config->tunnel_port, devices->tunnels.port,
-	       sizeof(tracer->config->tunnel_port));
+	tracer__set_tunnels(tracer, &devices->tunnels);
 	error = fill_interfaces(tracer, devices);
 	if (!error)
 		error = fill_slots(tracer);
@@ -280,6 +286,21 @@ static int attach(struct tracer *tracer)
 	return 0;
 }
 
+static int find_cpus(struct tracer *tracer, const struct options *options)
+{
+	int error = cpus__find(&tracer->cpus);
+
+	if (error) {
+		log_error("the CPUs of this machine cannot be listed: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
+	if (options->flights > (__u64)tracer->cpus.count)
+		return 0;
+	log_error("--flights=%llu is too few: each of %d CPUs keeps a place for one",
+		  options->flights, tracer->cpus.count);
+	return EXIT_USAGE;
+}
+
 int tracer__open(struct tracer **result, const struct options *options, const struct kernel *kernel,
 		 const struct devices *devices, flight_handler handler, void *context)
 {
@@ -297,13 +318,9 @@ int tracer__open(struct tracer **result, const struct options *options, const st
 	tracer->use = (struct hook_use){ .directions = options->devices.directions,
 					 .tunnels = devices->tunnels.any,
 					 .rps = devices__spread(devices) };
-	tracer->cpus = libbpf_num_possible_cpus();
-	if (options->flights <= (__u64)tracer->cpus) {
-		log_error("--flights=%llu is too few: each of %d CPUs keeps a place for one",
-			  options->flights, tracer->cpus);
-		return EXIT_USAGE;
-	}
-	error = check_modules(kernel);
+	error = find_cpus(tracer, options);
+	if (!error)
+		error = check_modules(kernel);
 	if (!error)
 		error = load(tracer, kernel, options);
 	if (error)
@@ -329,6 +346,31 @@ void tracer__close(struct tracer *tracer)
 		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
 	free(tracer);
+}
+
+/* --- change --- */
+
+int tracer__set_device(struct tracer *tracer, const struct devices *devices,
+		       const struct device *device)
+{
+	if (!tracer->use.rps && !device->gone && device->spreads &&
+	    device->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START))
+		log_warn("%s spreads its packets over CPUs (RPS), as no tap did when the trace "
+			 "began: packets that it does are not traced",
+			 device->name);
+	return set_interface(tracer, device, device - devices->all);
+}
+
+void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels)
+{
+	if (tunnels->any && !tracer->use.tunnels && !tracer->tunnels_told) {
+		log_warn("there is a tunnel now, and was none when the trace began: what comes in "
+			 "by it is taken as it is, not unpacked");
+		tracer->tunnels_told = true;
+	}
+	for (int i = 0; i < VMLAT_TUNNEL_PORTS; i++)
+		__atomic_store_n(&tracer->config->tunnel_port[i], tunnels->port[i],
+				 __ATOMIC_RELAXED);
 }
 
 /* --- run --- */
@@ -362,13 +404,24 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 					  .last_ns = last_ns,
 					  .outcome = outcome };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
+	int fd = bpf_program__fd(tracer->object->progs.expire), error;
 
 	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
 		run.flags = BPF_F_TEST_RUN_ON_CPU;
 		run.cpu = flight->cpu;
 	}
-	if (bpf_prog_test_run_opts(bpf_program__fd(tracer->object->progs.expire), &run))
-		log_debug("a flight cannot be ended: %s", strerror(errno));
+	error = bpf_prog_test_run_opts(fd, &run);
+	if (error == -ENXIO) { /* that CPU is offline: nobody is there to be disturbed */
+		run.flags = run.cpu = 0;
+		error = bpf_prog_test_run_opts(fd, &run);
+	}
+	if (error)
+		log_debug("a flight cannot be ended: %s", strerror(-error));
+}
+
+static const struct vmlat_flight *flight_at(const struct tracer *tracer, size_t slot)
+{
+	return (void *)((char *)tracer->flights + slot * tracer->stride);
 }
 
 void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
@@ -376,8 +429,7 @@ void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 	__u64 now = monotonic_ns(), last_ns;
 
 	for (size_t slot = 0; slot < tracer->flight_count; slot++) {
-		const struct vmlat_flight *flight =
-			(void *)((char *)tracer->flights + slot * tracer->stride);
+		const struct vmlat_flight *flight = flight_at(tracer, slot);
 
 		last_ns = __atomic_load_n(&flight->last_ns, __ATOMIC_ACQUIRE);
 		if (flight->place == VMLAT_FREE || flight->candidate)
@@ -387,6 +439,59 @@ void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 		else if (now > last_ns && now - last_ns >= timeout_ns)
 			expire(tracer, flight, slot, last_ns, VMLAT_EXPIRED);
 	}
+}
+
+/* An entry of the map of upcalls, as it begins. */
+struct upcall_entry {
+	__u32 slot;
+	__u32 generation;
+	__u32 ambiguous;
+	__u32 pending;
+	__u64 ns; /* when the last packet of this content went up */
+};
+
+static bool is_up(const struct tracer *tracer, const struct upcall_entry *entry)
+{
+	const struct vmlat_flight *flight = flight_at(tracer, entry->slot);
+
+	return entry->slot < tracer->flight_count && flight->generation == entry->generation &&
+	       (flight->place == VMLAT_UPCALLED || flight->place == VMLAT_PARTED);
+}
+
+static void forget_before(const struct tracer *tracer, __u64 before_ns)
+{
+	const struct bpf_map *map = tracer->object->maps.upcalls;
+	size_t size = bpf_map__key_size(map), left = bpf_map__max_entries(map);
+	cleanup_free char *keys = calloc(2, size), *value = calloc(1, bpf_map__value_size(map));
+	const struct upcall_entry *entry = (const void *)value;
+	char *key = keys, *next = keys ? keys + size : NULL;
+	int fd = bpf_map__fd(map), error;
+
+	if (!keys || !value)
+		return;
+	error = bpf_map_get_next_key(fd, NULL, key);
+	while (!error && left--) { /* an entry that goes in between starts the walk anew */
+		error = bpf_map_get_next_key(fd, key, next);
+		if (!bpf_map_lookup_elem(fd, key, value) && entry->ns < before_ns &&
+		    !is_up(tracer, entry))
+			bpf_map_delete_elem(fd, key);
+		memcpy(key, next, size);
+	}
+}
+
+/* By then all that was left behind until now is old enough: one walk for all of it. */
+void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns)
+{
+	__u64 now = monotonic_ns(), orphans = tracer->object->bss->orphans;
+
+	if (!tracer->forget_ns && orphans != tracer->orphans) {
+		tracer->orphans = orphans;
+		tracer->forget_ns = now + timeout_ns;
+	}
+	if (!tracer->forget_ns || now < tracer->forget_ns)
+		return;
+	tracer->forget_ns = 0;
+	forget_before(tracer, now - timeout_ns);
 }
 
 /* --- read --- */
@@ -403,14 +508,14 @@ static int sum_cpus(const struct tracer *tracer, const struct bpf_map *map, cons
 		    __u64 *sums, size_t numbers)
 {
 	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
-	cleanup_free char *values = calloc(tracer->cpus, stride);
+	cleanup_free char *values = calloc(tracer->cpus.count, stride);
 
 	memset(sums, 0, numbers * sizeof(*sums));
 	if (!values)
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(bpf_map__fd(map), key, values))
 		return -errno;
-	for (int cpu = 0; cpu < tracer->cpus; cpu++)
+	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
 		for (size_t i = 0; i < numbers; i++)
 			sums[i] += ((__u64 *)(values + cpu * stride))[i];
 	return 0;

@@ -24,6 +24,16 @@ int tracer__open(struct tracer **tracer, const struct options *options, const st
 		 const struct devices *devices, flight_handler handler, void *context);
 void tracer__close(struct tracer *tracer);
 
+/*
+ * Tells the BPF side of a device of the table that has come, is gone, or has other roles. 0 or
+ * -errno. What it would need that was not there when the tracer was opened, it warns of.
+ */
+int tracer__set_device(struct tracer *tracer, const struct devices *devices,
+		       const struct device *device);
+
+/* The same of the tunnels. */
+void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels);
+
 /* Whether packets may start. */
 void tracer__arm(struct tracer *tracer, bool armed);
 
@@ -35,6 +45,12 @@ int tracer__poll(struct tracer *tracer, int timeout_ms);
 
 /* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. */
 void tracer__expire(struct tracer *tracer, __u64 timeout_ns);
+
+/*
+ * Removes what is left in the map of upcalls of flights that ended while they were up, once it is
+ * older than timeout_ns. Call it now and then: it looks only where the BPF side left something.
+ */
+void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns);
 
 /* What the hook got on this kernel. */
 const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_hook hook);

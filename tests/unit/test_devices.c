@@ -280,6 +280,226 @@ static void packets_are_spread_by_a_tap_that_they_may_begin_at(void **state)
 	devices__free(&devices);
 }
 
+/* --- during a trace --- */
+
+struct told {
+	char text[512]; /* "+vnet0" came, "-vnet0" is gone, "!" and it was chosen before */
+};
+
+static void tell(void *context, const struct devices *devices, const struct device *device,
+		 bool was_chosen)
+{
+	struct told *told = context;
+	size_t length = strlen(told->text);
+
+	assert_in_range(device - devices->all, 0, devices->count - 1);
+	snprintf(told->text + length, sizeof(told->text) - length, "%s%s%s%s", length ? " " : "",
+		 device->gone ? "-" : "+", device->name, was_chosen ? "!" : "");
+}
+
+static void assert_told(struct devices *devices, const struct devices *now,
+			const struct device_choice *choice, const char *expected)
+{
+	struct told told = { "" };
+
+	devices__update(devices, now, choice, tell, &told);
+	assert_string_equal(told.text, expected);
+}
+
+static struct devices room_for_more(struct device_choice choice)
+{
+	struct devices devices = selected(choice);
+
+	devices.all = realloc(devices.all, VMLAT_INTERFACES * sizeof(*devices.all));
+	assert_non_null(devices.all);
+	return devices;
+}
+
+static void remove_device(struct devices *devices, const char *name)
+{
+	struct device *device = host_device(devices, name);
+
+	*device = devices->all[--devices->count];
+}
+
+static void while_nothing_changes_nothing_is_told(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	assert_told(&devices, &now, &choice, "");
+	assert_int_equal(devices.count, now.count);
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_device_that_goes_keeps_its_index_name_and_roles(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	struct vmlat_device id = host_device(&devices, "vnet0")->id;
+	const struct device *tap = host_device(&devices, "vnet0");
+
+	(void)state;
+	remove_device(&now, "vnet0");
+	remove_device(&now, "eth2"); /* which was not selected */
+	assert_told(&devices, &now, &choice, "-vnet0!");
+	assert_true(tap->gone && devices__chosen(tap));
+	assert_ptr_equal(devices__by_id(&devices, &id), tap);
+	assert_told(&devices, &now, &choice, "");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_device_of_the_same_name_gets_an_index_of_its_own(void **state)
+{
+	struct device_choice choice = { .taps = LIST("vnet0"), .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	size_t count = devices.count;
+
+	(void)state;
+	host_device(&now, "vnet0")->id.ifindex = 42;
+	assert_told(&devices, &now, &choice, "-vnet0! +vnet0");
+	assert_int_equal(devices.count, count + 1);
+	assert_int_equal(devices.all[count].roles, TAP_BOTH | TAP_END);
+	assert_false(devices.all[count].gone);
+	assert_true(host_device(&devices, "vnet0")->gone);
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_number_that_comes_again_is_the_last_ones(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices(),
+		       later = host_devices();
+	struct vmlat_device id = host_device(&now, "vnet0")->id;
+
+	(void)state;
+	remove_device(&now, "vnet0");
+	assert_told(&devices, &now, &choice, "-vnet0!");
+	snprintf(host_device(&later, "vnet0")->name, IF_NAMESIZE, "vnet9");
+	assert_told(&devices, &later, &choice, "+vnet9");
+	assert_string_equal(devices__by_id(&devices, &id)->name, "vnet9");
+	devices__free(&devices);
+	devices__free(&now);
+	devices__free(&later);
+}
+
+static void what_comes_is_selected_as_what_was_there(void **state)
+{
+	struct device_choice named = { .taps = LIST("vnet0"),
+				       .nics = LIST("eth0"),
+				       .directions = VMLAT_BOTH };
+	struct device_choice all = { .directions = VMLAT_BOTH };
+	struct devices by_name = room_for_more(named), any = room_for_more(all),
+		       now = host_devices();
+
+	(void)state;
+	host_device(&now, "tap9")->id.ifindex = 42;
+	host_device(&now, "eth2")->id.ifindex = 43; /* leads to no switch, others do */
+	host_device(&now, "eth1")->id.ifindex = 44;
+	assert_told(&by_name, &now, &named, "");
+	assert_told(&any, &now, &all, "-eth1! -tap9! +eth1 +tap9");
+	devices__free(&by_name);
+	devices__free(&any);
+	devices__free(&now);
+}
+
+static void a_tap_is_its_vms_as_soon_as_that_is_known(void **state)
+{
+	struct device_choice choice = { .vms = LIST("web1"),
+					.nics = LIST("eth0"),
+					.directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	host_device(&now, "tap9")->id.ifindex = 42;
+	assert_told(&devices, &now, &choice, "");
+	snprintf(host_device(&now, "tap9")->vm, VM_NAME, "web1");
+	assert_told(&devices, &now, &choice, "+tap9");
+	host_device(&now, "tap9")->vm[0] = '\0'; /* nobody was asked */
+	assert_told(&devices, &now, &choice, "");
+	assert_string_equal(devices.all[devices.count - 1].vm, "web1");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void what_was_chosen_stays_so_whatever_becomes_of_it(void **state)
+{
+	struct device_choice choice = { .taps = LIST("vnet0"), .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	snprintf(host_device(&now, "vnet0")->name, IF_NAMESIZE, "renamed");
+	host_device(&now, "eth0")->leads_to_switch = false; /* Open vSwitch is restarted */
+	host_device(&now, "eth1")->leads_to_switch = false;
+	assert_told(&devices, &now, &choice, "");
+	assert_true(devices__chosen(host_device(&devices, "renamed")));
+	assert_true(devices__chosen(host_device(&devices, "eth0")));
+	assert_false(devices__chosen(host_device(&devices, "eth2")));
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void an_other_end_comes_and_goes_without_having_been_chosen(void **state)
+{
+	struct device_choice choice = { .taps = LIST("vnet0"), .directions = VMLAT_TX };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	host_device(&now, "vnet1")->id.ifindex = 42;
+	assert_told(&devices, &now, &choice, "-vnet1 +vnet1");
+	assert_false(devices__chosen(&devices.all[devices.count - 1]));
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static int update_a_full_table(void *argument)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	struct told told = { "" };
+
+	(void)argument;
+	while (devices.count < VMLAT_INTERFACES)
+		devices.all[devices.count++] = (struct device){ .gone = true };
+	for (int i = 0; i < 2; i++) {
+		host_device(&now, "vnet0")->id.ifindex = 42 + i;
+		host_device(&now, "vnet1")->id.ifindex = 52 + i;
+		devices__update(&devices, &now, &choice, tell, &told);
+	}
+	devices__free(&devices);
+	devices__free(&now);
+	return strcmp(told.text, "-vnet0! -vnet1!") != 0;
+}
+
+static void a_full_table_is_told_once_by_the_first_that_has_no_room(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_apart(&run, update_a_full_table, NULL);
+	assert_int_equal(run.code, 0);
+	assert_string_equal(run.err, "vmlat: warning: vnet0: no room for it, 1024 network devices "
+				     "are known: neither it nor any further one is traced\n");
+}
+
+static void tunnels_are_taken_over(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	now.tunnels = (struct tunnels){ .any = true, .count = 1, .port = { 4789 } };
+	assert_told(&devices, &now, &choice, "");
+	assert_true(devices.tunnels.any);
+	assert_int_equal(devices.tunnels.port[0], 4789);
+	devices__free(&devices);
+	devices__free(&now);
+}
+
 static void a_device_is_known_by_number_and_namespace(void **state)
 {
 	struct devices devices = host_devices();
@@ -300,7 +520,7 @@ static void the_devices_of_this_host_have_names_and_numbers(void **state)
 	struct devices devices;
 
 	(void)state;
-	assert_int_equal(devices__find(&devices), 0);
+	assert_int_equal(devices__find(&devices, NULL), 0);
 	for (size_t i = 0; i < devices.count; i++) {
 		const struct device *device = &devices.all[i];
 
@@ -333,6 +553,16 @@ int main(void)
 		cmocka_unit_test(a_long_list_of_devices_is_cut),
 		cmocka_unit_test(on_a_host_without_devices_there_is_none),
 		cmocka_unit_test(packets_are_spread_by_a_tap_that_they_may_begin_at),
+		cmocka_unit_test(while_nothing_changes_nothing_is_told),
+		cmocka_unit_test(a_device_that_goes_keeps_its_index_name_and_roles),
+		cmocka_unit_test(a_device_of_the_same_name_gets_an_index_of_its_own),
+		cmocka_unit_test(a_number_that_comes_again_is_the_last_ones),
+		cmocka_unit_test(what_comes_is_selected_as_what_was_there),
+		cmocka_unit_test(a_tap_is_its_vms_as_soon_as_that_is_known),
+		cmocka_unit_test(what_was_chosen_stays_so_whatever_becomes_of_it),
+		cmocka_unit_test(an_other_end_comes_and_goes_without_having_been_chosen),
+		cmocka_unit_test(a_full_table_is_told_once_by_the_first_that_has_no_room),
+		cmocka_unit_test(tunnels_are_taken_over),
 		cmocka_unit_test(a_device_is_known_by_number_and_namespace),
 		cmocka_unit_test(the_devices_of_this_host_have_names_and_numbers),
 	};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a report says of a flight, before any format. */
-#include "sample.h"
+#include "written.h"
 
 static struct report described(const struct sample *sample)
 {
@@ -250,6 +250,44 @@ static void open_vswitch_has_reasons_of_its_own(void **state)
 	assert_string_equal(drop_reason(&sample->context, true, 71), "FULL_RING");
 }
 
+struct told {
+	char text[256];
+};
+
+static void tell(void *argument, const char *tap, int direction,
+		 const struct vmlat_traffic *traffic)
+{
+	struct told *told = argument;
+	size_t length = strlen(told->text);
+
+	snprintf(told->text + length, sizeof(told->text) - length, "%s %s %llu/%llu; ", tap,
+		 direction == VMLAT_TX ? "tx" : "rx", traffic->packets, traffic->bytes);
+}
+
+static void traffic_of_one_name_is_one(void **state)
+{
+	struct sample *sample = *state;
+	struct devices *devices = &sample->devices;
+	struct told told = { "" };
+
+	host_device(devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
+	host_device(devices, "vnet0")->gone = true;
+	host_device(devices, "vnet1")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_RX_END;
+	host_device(devices, "vnet2")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
+	host_device(devices, "eth0")->roles = VMLAT_ROLE_TX_END;
+	snprintf(host_device(devices, "vnet2")->name, IF_NAMESIZE, "vnet0");
+	for (size_t i = 0; i < devices->count; i++)
+		sample->tracer.traffic[i][VMLAT_TX] = (struct vmlat_traffic){ 1 + i, 100 + i };
+	sample->tracer.traffic[6][VMLAT_RX] = (struct vmlat_traffic){ 20, 2000 };
+	report__traffic(&sample->context, tell, &told);
+	assert_string_equal(told.text, "vnet0 tx 14/212; vnet0 rx 0/0; vnet1 tx 7/106; "
+				       "vnet1 rx 20/2000; ");
+	told.text[0] = '\0';
+	sample->options.devices.directions = VMLAT_RX;
+	report__traffic(&sample->context, tell, &told);
+	assert_string_equal(told.text, "vnet0 rx 0/0; vnet1 rx 20/2000; ");
+}
+
 static void not_delivered_is_what_was_given_and_never_seen(void **state)
 {
 	struct vmlat_counters counters = { .given = 57, .delivered = 50, .seen_tap = 60 };
@@ -303,6 +341,7 @@ int main(void)
 		sample_test(a_drop_is_in_the_function_that_freed_the_packet),
 		sample_test(a_drop_has_a_reason_where_the_kernel_has_one),
 		sample_test(open_vswitch_has_reasons_of_its_own),
+		sample_test(traffic_of_one_name_is_one),
 		sample_test(not_delivered_is_what_was_given_and_never_seen),
 		sample_test(whatever_is_lost_makes_a_summary_incomplete),
 	};

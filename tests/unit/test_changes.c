@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What is said, and told to the tracer, of devices that come and go. */
+#include "host.h"
+
+#include <errno.h>
+
+#include "changes.h"
+
+/* Stands in for src/tracer.c, which would need the kernel. */
+struct tracer {
+	int error;
+	size_t set, last; /* calls, and the index of the last one's device */
+	__u16 port;
+};
+
+int tracer__set_device(struct tracer *tracer, const struct devices *devices,
+		       const struct device *device)
+{
+	tracer->set++;
+	tracer->last = device - devices->all;
+	return tracer->error;
+}
+
+void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels)
+{
+	tracer->port = tunnels->port[0];
+}
+
+struct change {
+	struct tracer tracer;
+	struct device_choice choice;
+	const char *gone; /* NULL: none */
+	const char *anew; /* with another number; NULL: none */
+	size_t expected;
+};
+
+static struct devices selected_devices(const struct device_choice *choice)
+{
+	struct devices devices = host_devices();
+
+	devices.all = realloc(devices.all, VMLAT_INTERFACES * sizeof(*devices.all));
+	assert_non_null(devices.all);
+	assert_int_equal(devices__select(&devices, choice), 0);
+	return devices;
+}
+
+static int apply(void *argument)
+{
+	struct change *change = argument;
+	struct devices devices = selected_devices(&change->choice), now = host_devices();
+	bool good;
+
+	now.tunnels.port[0] = 4789;
+	if (change->anew)
+		host_device(&now, change->anew)->id.ifindex = 42;
+	if (change->gone)
+		*host_device(&now, change->gone) = now.all[--now.count];
+	changes__apply(&devices, &now, &change->choice, &change->tracer);
+	good = change->tracer.set == change->expected && change->tracer.port == 4789;
+	if (change->anew && change->expected)
+		good = good && change->tracer.last == devices.count - 1;
+	devices__free(&devices);
+	devices__free(&now);
+	return !good;
+}
+
+static void assert_said(struct change change, const char *words)
+{
+	struct run run;
+
+	change.choice.directions = VMLAT_BOTH;
+	run_apart(&run, apply, &change);
+	assert_string_equal(run.err, words);
+	assert_int_equal(run.code, 0);
+}
+
+static void nothing_is_said_while_nothing_changes(void **state)
+{
+	(void)state;
+	assert_said((struct change){ .expected = 0 }, "");
+}
+
+static void one_that_is_gone_is_named(void **state)
+{
+	(void)state;
+	assert_said((struct change){ .gone = "vnet0", .expected = 1 },
+		    "vmlat: vnet0: gone; nothing of it can be traced now\n");
+	assert_said((struct change){ .gone = "eth2", .expected = 0 }, "");
+}
+
+static void one_that_comes_anew_is_named_twice(void **state)
+{
+	(void)state;
+	assert_said((struct change){ .anew = "vnet0", .expected = 2 },
+		    "vmlat: vnet0: gone; nothing of it can be traced now\n"
+		    "vmlat: vnet0: traced from now on\n");
+}
+
+static void one_that_may_only_be_the_other_end_is_not_spoken_of(void **state)
+{
+	static char *taps[] = { "vnet0", NULL };
+
+	(void)state;
+	assert_said((struct change){ .choice.taps = taps, .anew = "vnet1", .expected = 2 }, "");
+}
+
+static void one_that_the_tracer_cannot_take_is_named(void **state)
+{
+	(void)state;
+	assert_said((struct change){ .tracer.error = -E2BIG, .gone = "vnet0", .expected = 1 },
+		    "vmlat: warning: vnet0: cannot be traced: Argument list too long\n");
+}
+
+static void following_never_waits(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = selected_devices(&choice);
+	struct tracer tracer = { 0 };
+	struct changes changes;
+
+	(void)state;
+	assert_int_equal(changes__open(&changes), 0);
+	changes__follow(&changes, &devices, &choice, &tracer, 0);
+	changes__close(&changes);
+	devices__free(&devices);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_said_while_nothing_changes),
+		cmocka_unit_test(one_that_is_gone_is_named),
+		cmocka_unit_test(one_that_comes_anew_is_named_twice),
+		cmocka_unit_test(one_that_may_only_be_the_other_end_is_not_spoken_of),
+		cmocka_unit_test(one_that_the_tracer_cannot_take_is_named),
+		cmocka_unit_test(following_never_waits),
+	};
+
+	return cmocka_run_group_tests_name("changes", tests, NULL, NULL);
+}
