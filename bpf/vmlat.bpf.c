@@ -225,7 +225,7 @@ int expire(struct vmlat_expire *args)
 	if (!cpu || !flight || outcome >= VMLAT_OUTCOME_COUNT || flight->last_ns != args->last_ns)
 		return 0;
 	if ((flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) &&
-	    flight->cpu != cpu->number)
+	    flight->cpu != cpu->number && !args->anywhere)
 		return 0;
 	if (outcome == VMLAT_EXPIRED && flight->left)
 		outcome = VMLAT_DIVERTED;

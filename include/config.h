@@ -58,7 +58,7 @@ enum vmlat_protocol {
 	VMLAT_ICMP = 4, /* v4 and v6 */
 };
 
-/* The settings map. Written before `armed`; that, and interfaces, change during a trace. */
+/* The settings map. Written before `armed`; that, tunnel_port and interfaces change in a trace. */
 struct vmlat_config {
 	struct vmlat_filter filter;
 	__u64 threshold_ns;
@@ -90,6 +90,7 @@ struct vmlat_expire {
 	__u64 generation;
 	__u64 last_ns; /* as user space saw it: since then it has not moved */
 	__u64 outcome;
+	__u64 anywhere; /* the CPU that knows it is offline */
 };
 
 #endif

@@ -413,6 +413,7 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 	error = bpf_prog_test_run_opts(fd, &run);
 	if (error == -ENXIO) { /* that CPU is offline: nobody is there to be disturbed */
 		run.flags = run.cpu = 0;
+		arguments.anywhere = true;
 		error = bpf_prog_test_run_opts(fd, &run);
 	}
 	if (error)
@@ -432,8 +433,9 @@ void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 		const struct vmlat_flight *flight = flight_at(tracer, slot);
 
 		last_ns = __atomic_load_n(&flight->last_ns, __ATOMIC_ACQUIRE);
-		if (flight->place == VMLAT_FREE || flight->candidate)
-			continue;
+		if (flight->place == VMLAT_FREE ||
+		    (flight->place == VMLAT_ON_CPU && flight->candidate))
+			continue; /* a CPU's own slot, which holds nothing that counts */
 		if (!timeout_ns)
 			expire(tracer, flight, slot, last_ns, VMLAT_IN_FLIGHT);
 		else if (now > last_ns && now - last_ns >= timeout_ns)
