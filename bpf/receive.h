@@ -94,10 +94,10 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 
 /* Its way begins with the tap's call that brought it, as far as that is known. */
 static __always_inline void begin_at_tap(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight, __u64 device)
+					 struct vmlat_flight *flight, __u64 device,
+					 enum vmlat_hook hook)
 {
 	const struct tap_call *call = tap_call_of(cpu, device);
-	enum vmlat_hook hook = VMLAT_HOOK_NETIF_RECEIVE_SKB;
 
 	flight->pid = bpf_get_current_pid_tgid() >> 32;
 	if (call) {
@@ -134,12 +134,14 @@ static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight
 /* A tap where TX does not start may still bring another VM's RX. */
 static __always_inline void begin_flight(void *ctx, struct cpu_state *cpu,
 					 struct vmlat_flight *flight, const struct sk_buff *skb,
-					 __u32 roles, __u8 candidate)
+					 __u32 roles, __u8 candidate, bool early)
 {
 	flight->direction = roles & VMLAT_ROLE_TX_START ? VMLAT_TX : VMLAT_RX;
 	flight->candidate = candidate;
 	if (roles & VMLAT_ROLE_TAP)
-		begin_at_tap(ctx, cpu, flight, (__u64)skb->dev);
+		begin_at_tap(ctx, cpu, flight, (__u64)skb->dev,
+			     early ? VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY
+				   : VMLAT_HOOK_NETIF_RECEIVE_SKB);
 	else
 		begin_at_nic(ctx, cpu, flight);
 	barrier();
@@ -186,7 +188,7 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 	}
 	fill_flight(flight, cpu, skb, length, interface->index);
 	flight->passed = refusal == VMLAT_PASSED;
-	begin_flight(ctx, cpu, flight, skb, roles, candidate);
+	begin_flight(ctx, cpu, flight, skb, roles, candidate, early);
 	hand_over(cpu, flight, skb, early);
 }
 
@@ -206,14 +208,17 @@ static __always_inline void count_seen(struct cpu_state *cpu, const struct sk_bu
 }
 
 /* A flight that netif_receive_skb_entry started is on this CPU from here on. */
-static __always_inline void continue_flight(struct cpu_state *cpu, __u64 key)
+static __always_inline int continue_flight(struct cpu_state *cpu, const struct sk_buff *skb)
 {
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	flight = published_flight(key, &role);
-	if (flight && role == ROLE_ORIGINAL && flight->visits == 1 && take_flight(cpu, flight))
-		adopt_flight(cpu, flight);
+	flight = published_flight(key_of(skb), &role);
+	if (!flight || role != ROLE_ORIGINAL || flight->visits != 1 || !take_flight(cpu, flight))
+		return 0;
+	adopt_flight(cpu, flight);
+	hand_over(cpu, flight, skb, false);
+	return 0;
 }
 
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb, bool early)
@@ -232,10 +237,8 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb,
 	cpu = this_cpu();
 	if (!cpu)
 		return 0;
-	if (features.receive_entry && !early && interface->roles & VMLAT_ROLE_TAP) {
-		continue_flight(cpu, key_of(skb));
-		return 0;
-	}
+	if (features.receive_entry && !early && interface->roles & VMLAT_ROLE_TAP)
+		return continue_flight(cpu, skb);
 	count_seen(cpu, skb, interface->roles);
 	if (published)
 		evict_stale(number_of(cpu, key_of(skb)));
