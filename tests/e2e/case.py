@@ -3,6 +3,7 @@
 
 CASES = []
 EARLY = []
+COUNTED = []
 
 
 class Failure(Exception):
@@ -18,6 +19,13 @@ def case(function):
 def early_case(function):
     """A case that runs before host-up."""
     EARLY.append(function)
+    return function
+
+
+def counted_case(function):
+    """A case on a machine whose clock counts instructions, so that times can be compared. It has
+    no guests."""
+    COUNTED.append(function)
     return function
 
 

@@ -262,6 +262,27 @@ def vswitchd():
         return int(file.read())
 
 
+@contextlib.contextmanager
+def vswitchd_dead(before):
+    """ovs-vswitchd stands still, `before` runs, it is killed; at the end it comes back, and with it
+    the rules of br0."""
+    rules = run("ovs-ofctl", "dump-flows", "--no-stats", "br0")
+    with stopped(vswitchd()):
+        before()
+        os.kill(vswitchd(), signal.SIGKILL)
+    wait_for("ovs-vswitchd to die", lambda: not os.path.exists(f"/proc/{vswitchd()}"))
+    try:
+        yield
+    finally:
+        run("ovs-vswitchd", "unix:/run/openvswitch/db.sock", "--mlockall", "--no-chdir", "--detach",
+            "--log-file=/var/log/openvswitch/ovs-vswitchd.log",
+            "--pidfile=/run/openvswitch/ovs-vswitchd.pid")
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(rules)
+            file.flush()
+            run("ovs-ofctl", "replace-flows", "br0", file.name)
+
+
 # --- the host ---
 
 @contextlib.contextmanager
@@ -272,7 +293,8 @@ def stopped(pid):
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def _state(pid):
@@ -310,7 +332,11 @@ def qdisc_done(count):
     return root["packets"] + root["drops"] == count and not root["qlen"]
 
 
+def host_up():
+    run(f"{LAB}/host-up", timeout=2000)
+
+
 def up():
-    run(f"{LAB}/host-up", timeout=200)
+    host_up()
     web1.start()
     web2.start("--vhost=off")

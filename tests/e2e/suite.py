@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Inside the lab's VM: all cases, or those whose names contain one of the arguments."""
+"""Inside the lab's VM: the cases of a group that need the same machine (see `run`), all of them or
+those whose names contain one of the arguments. suite.py [--list] [--group=NAME] [PART...]"""
+import argparse
 import os
 import shutil
 import sys
@@ -12,11 +14,13 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, EARLY, Failure
+from case import CASES, COUNTED, EARLY, Failure
 
 import cases_way  # in the order in which they run
 import cases_filter
 import cases_outcome
+import cases_drops
+import cases_middle
 import cases_cli
 import cases_tcp
 
@@ -66,22 +70,49 @@ def run_case(function):
     return good
 
 
-def chosen(functions):
+class Group:
+    """`early`: before `up` has made a host of the machine."""
+
+    def __init__(self, cases, up, early=()):
+        self.cases = cases
+        self.up = up
+        self.early = early
+
+    def run(self, parts):
+        start = time.monotonic()
+        results = [run_case(function) for function in chosen(self.early, parts)]
+        self.up()
+        print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
+        results += [run_case(function) for function in chosen(self.cases, parts)]
+        print(f"# {time.monotonic() - start:.1f} s in all")
+        return results
+
+
+GROUPS = {"usual": Group(CASES, lab.up, EARLY), "counted": Group(COUNTED, lab.host_up)}
+
+
+def chosen(functions, parts):
     return [function for function in functions
-            if not sys.argv[1:] or any(part in function.__name__ for part in sys.argv[1:])]
+            if not parts or any(part in function.__name__ for part in parts)]
+
+
+def list_cases(groups, parts):
+    for group in groups:
+        for function in chosen([*group.early, *group.cases], parts):
+            print(function.__name__)
 
 
 def main():
-    if sys.argv[1:] == ["--list"]:
-        print("\n".join(function.__name__ for function in EARLY + CASES))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--group", choices=GROUPS)
+    parser.add_argument("parts", nargs="*")
+    words = parser.parse_args()
+    if words.list:
+        list_cases([GROUPS[words.group]] if words.group else GROUPS.values(), words.parts)
         return 0
     os.makedirs(vmlat.DIRECTORY, exist_ok=True)
-    start = time.monotonic()
-    results = [run_case(function) for function in chosen(EARLY)]
-    lab.up()
-    print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
-    results += [run_case(function) for function in chosen(CASES)]
-    print(f"# {time.monotonic() - start:.1f} s in all")
+    results = GROUPS[words.group or "usual"].run(words.parts)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
     return 0 if results and all(results) else 1
 

@@ -27,7 +27,8 @@ def mac_of(device):
 
 def _silent(changes, device):
     """Up, at the peer, where it sends nothing by itself."""
-    changes.do(f"ip -n peer link set {device} addrgenmode none arp off up")
+    changes.do(f"ip -n peer link set {device} addrgenmode none")
+    changes.do(f"ip -n peer link set {device} arp off up")
 
 
 @contextlib.contextmanager
