@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Filters and tags: exactly the matching packets of a mixed traffic, and no other."""
 import collections
-import contextlib
 import fcntl
 import ipaddress
 import os
 import struct
 
 import lab
+import topology
 import vmlat
 from case import case, equal
 from lab import Outside, peer, tap9, web1, web2
@@ -249,28 +249,11 @@ def tags_of_packets_to_a_guest_change_no_count_and_are_shown():
     check_tags(trace, 20)
 
 
-@contextlib.contextmanager
-def second_wire():
-    """A veth pair as a NIC that hands tags over in the skb's metadata: ve0 in br0, ve1.100."""
-    inside = ["ip", "-n", "peer", "link"]
-    lab.run("ip", "link", "add", "ve0", "type", "veth", "peer", "name", "ve1", "netns", "peer")
-    try:
-        lab.run(*inside, "set", "ve1", "arp", "off", "up")
-        lab.run(*inside, "add", "link", "ve1", "name", "ve1.100", "type", "vlan", "id", "100")
-        lab.run(*inside, "set", "ve1.100", "arp", "off", "up")
-        lab.run("ip", "link", "set", "ve0", "up")
-        lab.run("ovs-vsctl", "-t", "30", "add-port", "br0", "ve0")
-        yield
-    finally:
-        lab.run("ovs-vsctl", "-t", "30", "--if-exists", "del-port", "br0", "ve0")
-        lab.run("ip", "link", "del", "ve0")
-
-
 @case
 def a_tag_that_the_nic_took_out_is_shown_like_any_other():
     port = lab.port()
     tagging = Outside("ve1.100", "ve0")
-    with second_wire():
+    with topology.second_wire():
         with vmlat.trace("-d", "rx", "-i", "vnet0", "-p", "ve0", "--dst-port", port) as trace:
             with web1.counting(20, dst_port=port, vlan=100):
                 tagging.send(web1, 20, dst_port=port)
