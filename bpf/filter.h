@@ -86,6 +86,14 @@ static __always_inline enum vmlat_refusal filter_flow(const struct vmlat_filter 
 	return VMLAT_PASSED;
 }
 
+static __always_inline bool is_tunnel_port(const struct vmlat_config *config, __u16 port)
+{
+	for (int i = 0; i < VMLAT_TUNNEL_PORTS; i++)
+		if (config->tunnel_port[i] == port)
+			return true;
+	return false;
+}
+
 /* A packet that a tunnel of this host may take, by its outer headers. */
 static __always_inline bool may_be_packed(const struct vmlat_config *config,
 					  const struct vmlat_flow *flow)
@@ -96,12 +104,8 @@ static __always_inline bool may_be_packed(const struct vmlat_config *config,
 		return false;
 	if (flow->protocol == GRE)
 		return true;
-	if (flow->protocol != PROTOCOL_UDP || !flow->has_ports)
-		return false;
-	for (int i = 0; i < VMLAT_TUNNEL_PORTS; i++)
-		if (config->tunnel_port[i] == flow->dst_port)
-			return true;
-	return false;
+	return flow->protocol == PROTOCOL_UDP && flow->has_ports &&
+	       is_tunnel_port(config, flow->dst_port);
 }
 
 #endif

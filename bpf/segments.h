@@ -47,11 +47,52 @@ static __always_inline bool read_addresses(struct segment *key, const __u8 *ip)
 	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP;
 }
 
+static __always_inline __u16 read_port(const __u8 *l4)
+{
+	__be16 port = 0;
+
+	bpf_probe_read_kernel(&port, sizeof(port), l4);
+	return bpf_ntohs(port);
+}
+
+/* Where the IP header in a VXLAN or Geneve packet is, from its UDP header on. */
+static __always_inline __u32 inner_offset(const __u8 *udp)
+{
+	enum { UDP_HEADER = 8, VXLAN_HEADER = 8, ETHERNET_IN_GENEVE = 0x6558 };
+	__u8 header[4] = {};
+
+	bpf_probe_read_kernel(header, sizeof(header), udp + UDP_HEADER);
+	if (get16(header + 2) == ETHERNET_IN_GENEVE) /* where VXLAN has zeros */
+		return UDP_HEADER + 8 + (header[0] & 0x3f) * 4 + ETHERNET;
+	return UDP_HEADER + VXLAN_HEADER + ETHERNET;
+}
+
+/*
+ * Segments that were cut in a tunnel say where their inner headers are only if the device is to
+ * complete their checksum (__skb_udp_tunnel_segment): the IP header that counts, and what
+ * follows it.
+ */
+static __always_inline const __u8 *look_inside(struct segment *key, const __u8 *l4)
+{
+	const struct vmlat_config *config = configuration();
+	const __u8 *ip;
+	__u8 version = 0;
+
+	if (!features.tunnels || !config || key->protocol != PROTOCOL_UDP ||
+	    !is_tunnel_port(config, read_port(l4 + 2)))
+		return l4;
+	ip = l4 + inner_offset(l4);
+	__builtin_memset(key, 0, sizeof(*key));
+	if (!read_addresses(key, ip))
+		return l4;
+	bpf_probe_read_kernel(&version, 1, ip);
+	return ip + (key->family == 4 ? (version & 15) * 4 : 40);
+}
+
 /*
  * What the skb is known by as a segment, without its device, and where its payload begins, from
- * skb->data on; 0: it is none. In a tunnel it is the inner headers that count: the segments have
- * them beside the outer ones, and a packet that was cut has them in the place of the outer ones
- * (__skb_udp_tunnel_segment, gre_gso_segment).
+ * skb->data on; 0: it is none. In a tunnel it is the inner headers that count: a packet that was
+ * cut has them in the place of the outer ones by then.
  */
 static __always_inline __u32 read_segment(const struct sk_buff *skb, struct segment *key)
 {
@@ -64,15 +105,14 @@ static __always_inline __u32 read_segment(const struct sk_buff *skb, struct segm
 	__u32 header = 8;
 	__u8 offset = 0;
 	__be32 seq = 0;
-	__be16 port;
 
 	__builtin_memset(key, 0, sizeof(*key));
 	if (!read_addresses(key, head + network))
 		return 0;
-	bpf_probe_read_kernel(&port, 2, l4);
-	key->src_port = bpf_ntohs(port);
-	bpf_probe_read_kernel(&port, 2, l4 + 2);
-	key->dst_port = bpf_ntohs(port);
+	if (!inner)
+		l4 = look_inside(key, l4);
+	key->src_port = read_port(l4);
+	key->dst_port = read_port(l4 + 2);
 	if (key->protocol == PROTOCOL_TCP) {
 		bpf_probe_read_kernel(&seq, 4, l4 + 4);
 		key->number = bpf_ntohl(seq);
