@@ -183,26 +183,6 @@ def packets_that_wait_in_the_hosts_stack_are_diverted_at_the_timeout():
 # --- with ovs-vswitchd ---
 
 @case
-def upcalls_that_the_kernel_could_not_queue_are_upcall_lost():
-    port = lab.port()
-    lab.flush()
-    before, misses = lab.upcalls()
-    with vmlat.trace(*TX, "--timeout", "60") as trace:
-        sent = 0
-        with lab.stopped(lab.vswitchd()):
-            while lab.upcalls()[0] == before and sent < 20000:
-                web1.send(peer, 1000, first_seq=sent, dst_port=port, payload=1400)
-                sent += 1000
-                lab.wait_for("the packets to miss", lambda: lab.upcalls()[1] - misses == sent)
-            lost = lab.upcalls()[0] - before
-        trace.wait_lines(sent, 60)
-    ensure(0 < lost < sent, f"the datapath counts {lost} of {sent} upcalls as lost")
-    equal("lost, by the datapath's count at the end", lab.upcalls()[0] - before, lost)
-    check_outcomes(trace, started=sent, completed=sent - lost, upcall_lost=lost)
-    check_lines(trace, "upcall_lost", lost)
-
-
-@case
 def a_packet_that_ovs_vswitchd_answers_with_a_drop_expires():
     ports = [lab.port() for _ in range(5)]
     with contextlib.ExitStack() as rules:

@@ -155,20 +155,6 @@ def packets_to_a_guest_without_vhost_end_at_its_tap():
 
 
 @case
-def a_super_frame_is_one_record_that_says_how_many_segments_it_became():
-    port = lab.port()
-    lab.warm(web1, peer, dst_port=port)
-    with vmlat.trace("-d", "tx", "-i", "vnet0") as trace:
-        with peer.counting(1, linger=500, protocol="tcp", dst_port=port) as result:
-            web1.send(peer, 1, protocol="tcp", dst_port=port, payload=20000, gso=1400)
-    equal("bytes that arrived", result["bytes"], 20000)
-    check_all_completed(trace, 1)
-    check_way(trace.packets[0], TX, "tun_get_user", None)  # vhost batches small packets only
-    equal("segments and length", [trace.packets[0][name] for name in ("segments", "length")],
-          [15, 14 + 20 + 20 + 20000])
-
-
-@case
 def both_directions_at_once_are_told_apart():
     lab.warm(web1, peer, dst_port=lab.port())
     lab.warm(peer, web1, dst_port=lab.port())
