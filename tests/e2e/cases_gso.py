@@ -170,11 +170,13 @@ def from_vm_to_vm_a_super_frame_is_cut_where_the_tap_takes_none():
 TRAIN = 60
 
 
-def send_train(port):
-    """Segments that GRO joins."""
-    with arriving(web1, port) as result:
+def send_train(port, delay=contextlib.nullcontext()):
+    """Segments that GRO joins; all of them come within the delay."""
+    with arriving(web1, port) as result, delay:
+        before = lab.counter("eth0", "rx_packets")
         peer.send(web1, TRAIN, protocol="tcp", payload=SIZE, tcp_seq_step=SIZE, tcp_flags="A",
                   dst_port=port, burst=True)
+        lab.wait_for("all of it", lambda: lab.counter("eth0", "rx_packets") - before == TRAIN)
     equal("bytes that arrived", result["bytes"], TRAIN * SIZE)
 
 
@@ -204,11 +206,11 @@ def what_gro_joined_is_one_record_of_its_length_and_may_be_cut_again():
         send_train(whole)
         with without_tso("vnet0"):
             send_train(cut)
-        lab.flush()
-        send_train(cold)
+        send_train(cold, upcalls_at_once(1))
         frames = wire.frames()
     for port in ports:
         check_joined(of_port(trace, port), joined(frames, port), port != cut)
+    equal("those that went up", {p["upcall"] for p in of_port(trace, cold)}, {True})
     count, length = len(frames), sum(frame.length for frame in frames)
     check_outcomes(trace, started=count, completed=count)
     equal("traffic", records.traffic(trace.end), {("rx", "vnet0"): (count, length)})
