@@ -16,8 +16,49 @@ static __always_inline bool may_change_cpu(const struct sk_buff *skb, bool direc
 
 	if (!(direct ? (__u64)qdisc->enqueue : (__u64)BPF_CORE_READ(qdisc, enqueue)))
 		return false;
+	/* a stopped queue has it put back (sch_direct_xmit, dev_requeue_skb), which nothing tells */
+	if (direct ? skb->dev->_tx->state : BPF_CORE_READ(skb, dev, _tx, state))
+		return true;
 	return !features.qdisc_enqueue ||
 	       (direct ? qdisc->flags : BPF_CORE_READ(qdisc, flags)) & NOLOCK;
+}
+
+/* A copy has passed its device's queue, or come to its end. */
+static __noinline int note_way(struct vmlat_flight *flight, __u32 role, enum vmlat_stage stage,
+			       __u64 now)
+{
+	struct flight_slot *slot = slot_at(flight->slot);
+	struct way *way = slot ? way_at(slot, role) : NULL;
+	struct vmlat_exit *exit = exit_at(flight, role);
+
+	if (!way || !exit)
+		return 0;
+	if (stage == VMLAT_STAGE_XMIT)
+		way->xmit_ns = now;
+	else
+		way->end_ns = exit->ns = now;
+	return 0;
+}
+
+/* Of the packet itself, not of a copy: its segments share its exit. */
+static __always_inline bool is_originals(struct vmlat_flight *flight, __u32 role)
+{
+	const struct vmlat_exit *exit = exit_at(flight, role);
+
+	return !exit || exit->skb == flight->carrier;
+}
+
+/* As visit, for whatever the skb is to the flight. */
+static __always_inline void visit_device(void *ctx, struct cpu_state *cpu,
+					 struct vmlat_flight *flight, __u32 role,
+					 enum vmlat_stage stage, enum vmlat_hook hook, __u64 ns)
+{
+	if (role >= VMLAT_EXITS)
+		visit_as(ctx, cpu, flight, role, stage, hook, ns);
+	else if (!is_originals(flight, role))
+		note_way(flight, role, stage, ns);
+	else if (stage != VMLAT_STAGE_XMIT) /* which the segments' packet has passed, as a whole */
+		visit_of_one(ctx, cpu, flight, flight->visits - 1, stage, hook, ns);
 }
 
 static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, bool direct)
@@ -26,15 +67,14 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, b
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
+	if (!cpu || cpu->driving_skb == key_of(skb)) /* below the end device, a bond's slave */
 		return 0;
-	flight = find_flight(cpu, key_of(skb), &role);
-	if (!flight || flight->candidate || (role != ROLE_ORIGINAL && role != ROLE_PART) ||
-	    (role == ROLE_ORIGINAL && !still_carrier(cpu, flight, skb)))
+	flight = flight_of_skb(cpu, skb, &role);
+	if (!flight || flight->candidate)
 		return 0;
 	if (flight->direction == VMLAT_TX)
-		visit_as(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
-			 bpf_ktime_get_ns());
+		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
+			     bpf_ktime_get_ns());
 	if (role == ROLE_ORIGINAL && may_change_cpu(skb, direct))
 		publish_flight(cpu, flight);
 	return 0;
@@ -63,32 +103,37 @@ static __always_inline __u32 exit_by_device(struct vmlat_flight *flight,
 	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
-		if (i < flight->exits && exit->device.ifindex == device->ifindex &&
+		if (i < flight->exits && !exit->skb && exit->device.ifindex == device->ifindex &&
 		    exit->device.netns == device->netns)
 			return i;
 	}
 	return new_exit(flight, 0);
 }
 
-/* The way that this skb takes out is known now: where, and when. */
-static __noinline int note_exit(struct vmlat_flight *flight, __u32 role, __u64 key,
-				const struct vmlat_device *device, __u64 now)
+static __always_inline bool is_part(__u32 role)
+{
+	return role == ROLE_PART || role == ROLE_PART_COPY;
+}
+
+/* The way that this skb takes out is known now: where, and when. Index of the exit. */
+static __noinline __u32 note_exit(struct vmlat_flight *flight, __u32 role, __u64 key,
+				  const struct vmlat_device *device, __u64 now)
 {
 	struct vmlat_exit *exit;
 	__u32 index = role;
 
 	if (role == ROLE_ORIGINAL)
 		index = exit_of(flight, key);
-	else if (role == ROLE_PART)
+	else if (is_part(role))
 		index = exit_by_device(flight, device);
 	exit = exit_at(flight, index);
 	if (!exit)
-		return 0;
+		return VMLAT_EXITS;
 	exit->ns = now;
 	exit->device = *device;
-	if (role == ROLE_PART)
+	if (is_part(role))
 		exit->segments = flight->segments;
-	return 0;
+	return index;
 }
 
 static __always_inline bool is_segment(struct vmlat_flight *flight, __u32 role)
@@ -98,33 +143,17 @@ static __always_inline bool is_segment(struct vmlat_flight *flight, __u32 role)
 	return exit && exit->segments;
 }
 
-/* Of the packet itself, not of a copy: its segments share its exit. */
-static __always_inline bool is_originals(struct vmlat_flight *flight, __u32 role)
-{
-	const struct vmlat_exit *exit = exit_at(flight, role);
-
-	return !exit || exit->skb == flight->carrier;
-}
-
-/* As visit, for whatever the skb is to the flight. */
-static __always_inline void visit_device(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight, __u32 role,
-					 enum vmlat_stage stage, enum vmlat_hook hook, __u64 ns)
-{
-	if (role >= VMLAT_EXITS)
-		visit_as(ctx, cpu, flight, role, stage, hook, ns);
-	else if (is_originals(flight, role))
-		visit_of_one(ctx, cpu, flight, flight->visits - 1, stage, hook, ns);
-}
-
 /* It passes a device that is neither the trace's end nor a tap: a tunnel, a bond, a veth. */
 static __always_inline void pass_device(struct cpu_state *cpu, struct vmlat_flight *flight,
 					__u32 role, __u64 key)
 {
 	if (role == ROLE_ORIGINAL)
 		flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
-	else if (is_segment(flight, role))
-		insert_carrier(key, flight, role); /* the next device is not that of its key */
+	else if (is_segment(flight, role) && !insert_carrier(key, flight, role)) {
+		/* the next device is not that of its key */
+		evict_stale(number_of(cpu, key));
+		insert_carrier(key, flight, role);
+	}
 }
 
 /* Out of carriers. False: somebody else has ended it. */
@@ -166,8 +195,10 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 
 	if (!cpu || !config)
 		return 0;
-	flight = find_flight(cpu, key_of(skb), &role);
-	if (!flight)
+	flight = flight_of_skb(cpu, skb, &role);
+	if (flight)
+		cpu->driving_segments = 1;
+	else
 		flight = find_segment(cpu, skb, &role);
 	if (!flight || flight->candidate)
 		return 0;
@@ -182,7 +213,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	now = bpf_ktime_get_ns();
 	id.netns = device->nd_net.net->ns.inum;
 	id.ifindex = device->ifindex;
-	note_exit(flight, role, key_of(skb), &id, now);
+	cpu->driving_exit = note_exit(flight, role, key_of(skb), &id, now);
 	drive(cpu, flight, role, key_of(skb), end ? interface->index : VMLAT_INTERFACE_NONE);
 	if (end && flight->direction == VMLAT_TX)
 		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_DRIVER,
@@ -241,10 +272,12 @@ static __noinline int skb_done(struct cpu_state *cpu, struct vmlat_flight *fligh
 		original_done(cpu, flight, key, outcome, ns);
 	} else {
 		remove_carrier(key); /* unless the driver had it */
-		if (role == ROLE_PART)
-			part_done(flight->slot, outcome, ns);
+		if (is_part(role))
+			part_done(flight->slot, role,
+				  cpu->driving_skb == key ? cpu->driving_exit : VMLAT_EXITS,
+				  outcome);
 		else if (exit && exit->segments)
-			segment_done(flight->slot, role, outcome, ns);
+			segment_done(flight->slot, role, outcome, cpu->driving_segments, ns);
 		else if (exit)
 			copy_done(flight, exit, outcome, ns);
 	}
@@ -259,7 +292,7 @@ static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight
 	__u32 role = cpu->driving_role;
 	bool end = cpu->driving_interface != VMLAT_INTERFACE_NONE;
 
-	if (end && flight->direction == VMLAT_RX && role != ROLE_PART && !is_segment(flight, role))
+	if (end && flight->direction == VMLAT_RX && !is_part(role) && !is_segment(flight, role))
 		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
 	skb_done(cpu, flight, role, key, end ? VMLAT_COMPLETED : VMLAT_DIVERTED);
 }

@@ -89,7 +89,7 @@ static __always_inline enum vmlat_refusal filter_flow(const struct vmlat_filter 
 static __always_inline bool is_tunnel_port(const struct vmlat_config *config, __u16 port)
 {
 	for (int i = 0; i < VMLAT_TUNNEL_PORTS; i++)
-		if (config->tunnel_port[i] == port)
+		if (port && config->tunnel_port[i] == port)
 			return true;
 	return false;
 }

@@ -57,8 +57,15 @@ static __always_inline __u64 key_of(const struct sk_buff *skb)
 /* A number for GLOBAL functions, which the verifier lets nobody give a pointer. */
 static __always_inline __u64 number_of(struct cpu_state *cpu, __u64 pointer)
 {
-	cpu->number_of_pointer = pointer;
-	return cpu->number_of_pointer;
+	cpu->pointer = pointer;
+	return cpu->pointer;
+}
+
+/* The same where a softirq may come between. */
+static __always_inline __u64 number_in_thread(struct cpu_state *cpu, __u64 pointer)
+{
+	cpu->pointer_in_thread = pointer;
+	return cpu->pointer_in_thread;
 }
 
 static __always_inline bool refers_to(const struct flight_ref *ref,
@@ -73,10 +80,11 @@ static __always_inline bool insert_carrier(__u64 key, const struct vmlat_flight 
 {
 	struct carrier carrier = { .flight = ref_of(flight), .role = role };
 
-	if (bpf_map_update_elem(&carriers, &key, &carrier, BPF_NOEXIST))
-		return false;
-	__sync_fetch_and_add(&published, 1);
-	return true;
+	__sync_fetch_and_add(&published, 1); /* before anybody can take it away */
+	if (bpf_map_update_elem(&carriers, &key, &carrier, BPF_NOEXIST) == 0)
+		return true;
+	__sync_fetch_and_add(&published, -1);
+	return false;
 }
 
 /* True for the one caller that took the entry away. */
@@ -158,7 +166,7 @@ static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat
 	}
 }
 
-/* Its latest visit to this stage is now, if there is one among those not before `from`. */
+/* Its visit to this stage is now, if there is one among those not before `from`. */
 GLOBAL int visit_later(__u32 slot, __u32 stage, __u32 from, __u64 ns)
 {
 	struct vmlat_flight *flight = flight_at(slot);
@@ -219,17 +227,30 @@ static __always_inline __u32 open_exit(const struct vmlat_flight *flight, __u64 
 	return VMLAT_EXITS;
 }
 
+/* Index of an exit whose packet is done, and went where the trace does not end; or VMLAT_EXITS. */
+static __always_inline __u32 spare_exit(const struct vmlat_flight *flight)
+{
+	for (__u32 i = 0; i < VMLAT_EXITS; i++)
+		if (flight->exit[i].closed && flight->exit[i].outcome != VMLAT_COMPLETED)
+			return i;
+	return VMLAT_EXITS;
+}
+
 /* Index of a new exit, VMLAT_EXITS: there is no room. */
 static __always_inline __u32 new_exit(struct vmlat_flight *flight, __u64 key)
 {
 	__u32 n = flight->exits;
-	struct vmlat_exit *exit = exit_at(flight, n);
+	struct vmlat_exit *exit;
 
-	if (!exit) {
+	if (n >= VMLAT_EXITS) {
 		flight->exits_beyond++;
-		return VMLAT_EXITS;
+		n = spare_exit(flight);
+	} else {
+		flight->exits = n + 1;
 	}
-	flight->exits = n + 1;
+	exit = exit_at(flight, n);
+	if (!exit)
+		return VMLAT_EXITS;
 	exit->skb = key;
 	exit->ns = 0;
 	exit->device.netns = 0;
@@ -314,12 +335,9 @@ static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_fli
 	__u32 slot = flight->slot;
 
 	flight->place = VMLAT_FREE;
-	if (!cpu->ready) {
-		cpu->slot = slot; /* this CPU's next packet will need one */
-		cpu->ready = 1;
-	} else if (cpu->slot != slot) {
+	/* a thread may be here, whom a softirq interrupts: only that one gives this CPU a slot */
+	if (!cpu->ready || cpu->slot != slot)
 		bpf_map_push_elem(&free_slots, &slot, 0);
-	}
 }
 
 /* Whoever deletes the token of a flight may end it. */
@@ -360,7 +378,7 @@ GLOBAL int forget_copies(__u32 slot)
 	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
-		if (exit->closed)
+		if (exit->closed || !exit->skb) /* a part's has no skb, and no keys */
 			continue;
 		if (exit->segments)
 			remove_segments(slot, i, exit->segments);
@@ -395,7 +413,8 @@ static __always_inline bool take_flight(struct cpu_state *cpu, struct vmlat_flig
 	case VMLAT_ON_CPU:
 		return true;
 	case VMLAT_DRIVING:
-		cpu->driving_skb = 0;
+		if (refers_to(&cpu->driving, flight))
+			cpu->driving_skb = 0;
 		return true;
 	case VMLAT_PUBLISHED:
 		if (!remove_carrier(flight->carrier))
@@ -413,18 +432,80 @@ static __always_inline bool take_flight(struct cpu_state *cpu, struct vmlat_flig
 	}
 }
 
+static __always_inline struct way *way_at(struct flight_slot *slot, __u64 exit)
+{
+	barrier_var(exit);
+	if (exit >= VMLAT_EXITS)
+		return NULL;
+	barrier_var(exit);
+	return &slot->way[exit];
+}
+
+static __always_inline void append_visit(struct vmlat_flight *flight, const struct way *way,
+					 __u64 ns, enum vmlat_stage stage, enum vmlat_hook hook)
+{
+	__u64 n = flight->visits;
+	struct vmlat_visit *visit;
+
+	barrier_var(n);
+	if (!ns || n >= VMLAT_VISITS)
+		return;
+	barrier_var(n);
+	visit = &flight->visit[n];
+	visit->ns = ns;
+	visit->skb = 0;
+	visit->stack = -1;
+	visit->cpu = way->cpu;
+	visit->stage = stage;
+	visit->hook = hook;
+	flight->visits = n + 1;
+}
+
+/* The flight ends by a copy: its stages are those of the copy's way, not the original's. */
+GLOBAL int take_way(__u32 index, __u32 exit)
+{
+	struct flight_slot *slot = slot_at(index);
+	const struct way *way = slot ? way_at(slot, exit) : NULL;
+	struct vmlat_flight *flight;
+
+	if (!way)
+		return 0;
+	flight = &slot->flight;
+	if (way->common < flight->visits)
+		flight->visits = way->common;
+	flight->visits_beyond = 0;
+	append_visit(flight, way, way->vport_ns, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND);
+	if (flight->direction == VMLAT_TX) {
+		append_visit(flight, way, way->xmit_ns, VMLAT_STAGE_XMIT,
+			     VMLAT_HOOK_DEV_QUEUE_XMIT);
+		append_visit(flight, way, way->end_ns, VMLAT_STAGE_DRIVER,
+			     VMLAT_HOOK_NET_DEV_START_XMIT);
+	} else {
+		append_visit(flight, way, way->end_ns, VMLAT_STAGE_TAP_OUT,
+			     VMLAT_HOOK_TUN_NET_XMIT);
+	}
+	return 0;
+}
+
 /*
  * One skb of a flight with copies or segments is done. The last ends the flight: completed, at
  * the time of the first exit that was, if any of them is. What is still open is given up when
  * the caller has an outcome for that, else VMLAT_OUTCOME_COUNT.
  */
-GLOBAL int end_shared(__u32 slot, __u32 given_up)
+GLOBAL int end_shared(__u32 index, __u32 given_up)
 {
-	struct vmlat_flight *flight = flight_at(slot);
+	struct flight_slot *slot = slot_at(index);
 	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+	__u32 by = VMLAT_EXITS;
 	bool completed;
 
-	if (!cpu || !flight || flight->place != VMLAT_LEAVING)
+	if (!slot || !cpu)
+		return 0;
+	flight = &slot->flight;
+	/* who is done says so first and looks then, on each CPU: one of them sees both */
+	__sync_fetch_and_add(&slot->fence, 1);
+	if (flight->place != VMLAT_LEAVING)
 		return 0;
 	completed = flight->outcome == VMLAT_COMPLETED;
 	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
@@ -436,10 +517,13 @@ GLOBAL int end_shared(__u32 slot, __u32 given_up)
 			flight->outcome = VMLAT_COMPLETED;
 			flight->last_ns = exit->ns;
 			completed = true;
+			by = i;
 		}
 	}
 	if (!take_token(flight))
 		return 0;
+	if (by < VMLAT_EXITS && flight->exit[by & (VMLAT_EXITS - 1)].skb != flight->carrier)
+		take_way(index, by);
 	if (flight->outcome == VMLAT_OUTCOME_COUNT)
 		flight->outcome = given_up; /* the original's own segments are among the open */
 	return finish_flight(cpu, flight);
@@ -489,6 +573,15 @@ GLOBAL int evict_stale(__u64 key)
 	return evict_entry(key);
 }
 
+/* A softirq may have published what a thread was about to. */
+static __always_inline bool is_published(const struct vmlat_flight *flight)
+{
+	__u64 key = flight->carrier;
+	const struct carrier *carrier = bpf_map_lookup_elem(&carriers, &key);
+
+	return carrier && refers_to(&carrier->flight, flight);
+}
+
 /* Make the flight known to every CPU, under its carrier's address. */
 static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
@@ -496,7 +589,7 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 		return 0;
 	flight->place = VMLAT_PUBLISHED;
 	give_slot_away(cpu, flight);
-	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL))
+	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL) || is_published(flight))
 		return 0;
 	evict_entry(flight->carrier);
 	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL))
@@ -522,15 +615,31 @@ static __always_inline bool shares_buffer(const struct vmlat_flight *flight,
 /*
  * Whether the skb at the carrier's address is the carrier still. Some of the host's stack frees
  * without a word (__kfree_skb of sk_eat_skb, kfree_skb_partial), and the address is then another
- * packet's: the flight ended there.
+ * packet's, perhaps with the same buffer: one that the host itself makes was never received. The
+ * flight ended there.
  */
 static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_flight *flight,
 					  const struct sk_buff *skb)
 {
-	if (flight->left != VMLAT_TO_HOST || shares_buffer(flight, skb))
+	bool at_host = flight->left == VMLAT_TO_HOST || flight->candidate;
+
+	if (!at_host && !flight->late)
 		return true;
-	end_flight(cpu, flight, VMLAT_DIVERTED, 0);
+	if (shares_buffer(flight, skb) && (!at_host || BPF_CORE_READ(skb, skb_iif)))
+		return true;
+	end_flight(cpu, flight, at_host ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 	return false;
+}
+
+/* The flight that this skb is of, as find_flight says, unless the skb is another by now. */
+static __always_inline struct vmlat_flight *flight_of_skb(struct cpu_state *cpu,
+							  const struct sk_buff *skb, __u32 *role)
+{
+	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
+
+	if (flight && *role == ROLE_ORIGINAL && !still_carrier(cpu, flight, skb))
+		return NULL;
+	return flight;
 }
 
 /* --- its start --- */
@@ -539,6 +648,13 @@ static __always_inline void count_start(struct cpu_state *cpu, struct vmlat_flig
 {
 	flight->candidate = VMLAT_STARTED;
 	cpu->count.started++;
+}
+
+/* It left the call stack unseen: its packet may be anywhere, and may be over by now. */
+static __always_inline void publish_late(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	flight->late = 1;
+	publish_flight(cpu, flight);
 }
 
 /* Leave this CPU's slot to the flight that is in it, unless that is a candidate only. */
@@ -554,7 +670,7 @@ static __always_inline void vacate_slot(struct cpu_state *cpu)
 	if (slot->flight.place == VMLAT_DRIVING)
 		cpu->ready = 0;
 	else if (slot->flight.place == VMLAT_ON_CPU && !slot->flight.candidate)
-		publish_flight(cpu, &slot->flight); /* it left the call stack unseen */
+		publish_late(cpu, &slot->flight);
 }
 
 /* A slot for a new packet in this CPU's call stack; NULL: all are in use. */
@@ -595,13 +711,12 @@ static __always_inline void adopt_flight(struct cpu_state *cpu, struct vmlat_fli
 }
 
 /*
- * A packet that user space brought back is published, since a thread did it that may move to
- * another CPU. From the first action on it is in one call stack again (ovs_packet_cmd_execute
- * turns softirqs off around them).
+ * A packet that comes back to a switch, from the host or from user space, is in one call stack
+ * again, with softirqs off (ovs_packet_cmd_execute turns them off around its actions).
  */
 static __always_inline void settle_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
-	if (flight->by_head && flight->place == VMLAT_PUBLISHED && take_flight(cpu, flight))
+	if (flight->place == VMLAT_PUBLISHED && take_flight(cpu, flight))
 		adopt_flight(cpu, flight);
 }
 

@@ -45,6 +45,36 @@ GLOBAL int match_fragment(__u32 id, __u32 more, __u64 device)
 	return 0;
 }
 
+/* The packet is too large for its port. Its fragments may be new skbs, which are sent at once. */
+static __always_inline int fragmentation_begins(const struct sk_buff *skb)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+	__u32 role;
+
+	if (!cpu)
+		return 0;
+	flight = find_flight(cpu, key_of(skb), &role);
+	if (!flight || role != ROLE_ORIGINAL)
+		return 0;
+	settle_flight(cpu, flight);
+	flight->fragmenting = 1;
+	return 0;
+}
+
+/* The first fragment of the flight that is being cut carries it from now on. */
+static __always_inline struct vmlat_flight *fragmented_flight(struct cpu_state *cpu,
+							      const struct sk_buff *skb)
+{
+	struct vmlat_flight *flight = current_flight(cpu);
+
+	if (!flight || !flight->fragmenting)
+		return NULL;
+	flight->carrier = key_of(skb);
+	flight->head = (__u64)BPF_CORE_READ(skb, head);
+	return flight;
+}
+
 /* A fragment is given to a reassembly. */
 static __always_inline int reassembly_begins(const struct sk_buff *skb)
 {
@@ -55,7 +85,7 @@ static __always_inline int reassembly_begins(const struct sk_buff *skb)
 	if (!cpu)
 		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
-	cpu->merging = flight && role == ROLE_ORIGINAL ? (__u64)skb : 0;
+	cpu->joining = flight && role == ROLE_ORIGINAL ? (__u64)skb : 0;
 	return 0;
 }
 
@@ -67,10 +97,10 @@ static __always_inline int reassembly_returns(long error)
 	const struct sk_buff *skb;
 	__u32 role;
 
-	if (!cpu || !cpu->merging)
+	if (!cpu || !cpu->joining)
 		return 0;
-	skb = (const struct sk_buff *)cpu->merging;
-	cpu->merging = 0;
+	skb = (const struct sk_buff *)cpu->joining;
+	cpu->joining = 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL)
 		return 0;

@@ -13,12 +13,12 @@ static __always_inline int packet_dropped(const struct sk_buff *skb, __u64 locat
 
 	if (!cpu)
 		return 0;
-	flight = find_flight(cpu, key_of(skb), &role);
+	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight)
 		flight = find_segment(cpu, skb, &role);
 	if (!flight)
 		return 0;
-	if (role >= VMLAT_EXITS || is_segment(flight, role)) {
+	if (role == ROLE_ORIGINAL || role == ROLE_PART || is_segment(flight, role)) {
 		flight->location = location;
 		flight->reason = reason;
 		flight->has_reason = has_reason;
@@ -55,14 +55,15 @@ static __always_inline int packet_consumed(void *ctx, const struct sk_buff *skb)
 
 	if (!cpu)
 		return 0;
-	flight = find_flight(cpu, key_of(skb), &role);
+	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight)
 		return 0;
 	if (cpu->driving_skb == key_of(skb))
 		skb_taken(cpu, flight, key_of(skb));
 	else if (!goes_on(ctx, cpu, flight, role, skb))
 		skb_done(cpu, flight, role, key_of(skb),
-			 role >= VMLAT_EXITS ? consumed_outcome(flight) : VMLAT_DIVERTED);
+			 role == ROLE_ORIGINAL || role == ROLE_PART ? consumed_outcome(flight)
+								    : VMLAT_DIVERTED);
 	return 0;
 }
 

@@ -30,19 +30,32 @@ struct segment {
 	__u64 device; /* that it leaves by, or that cut it: an address */
 };
 
-/* The segments of one exit, of exit.segments. */
+/* The segments or parts of one exit, of exit.segments. */
 struct cut {
 	__u64 device;
 	__u32 done;
 	__u32 lost; /* of done */
+	__u32 diverted; /* of done */
+	__u32 pad;
+};
+
+/* The way of a copy, from where it left that of the original. */
+struct way {
+	__u64 vport_ns;
+	__u64 xmit_ns; /* 0: not passed, as each below */
+	__u64 end_ns;
+	__u32 common; /* visits of the original that are its own, too */
+	__u32 cpu;
 };
 
 /* The parts of a packet that went up as several. */
 struct parts {
 	__u32 up; /* queued for user space */
 	__u32 done;
-	__u32 lost; /* of done */
-	__u32 diverted; /* of done */
+	__u32 lost; /* of done, by no exit */
+	__u32 copies;
+	__u32 copies_done;
+	__u32 pad;
 };
 
 /* Value of the flights map. */
@@ -53,8 +66,10 @@ struct flight_slot {
 	__u32 segment_count;
 	__u32 segment_step; /* from one number to the next */
 	struct cut cut[VMLAT_EXITS];
+	struct way way[VMLAT_EXITS];
 	struct parts parts; /* VMLAT_PARTED */
 	__u64 sent_up_ns; /* flight.sent_up: when */
+	__u64 fence; /* see end_shared */
 };
 
 /* One use of a slot of the flights map. */
@@ -70,6 +85,7 @@ struct flight_ref {
 enum role {
 	ROLE_ORIGINAL = VMLAT_EXITS, /* it carries the packet */
 	ROLE_PART, /* one of the skbs that came back from user space for it */
+	ROLE_PART_COPY, /* a copy of one of these */
 	ROLE_HEAD, /* no skb: the data buffer */
 };
 
@@ -116,17 +132,21 @@ struct cpu_state {
 	struct tap_call tap_call;
 	__u32 ready; /* `slot` is valid */
 	__u32 slot; /* private to this CPU: the packet in its call stack, or empty */
-	__u32 generation;
+	__u32 driving_segments; /* that the skb stands for */
 	struct flight_ref driving; /* between net_dev_start_xmit and net_dev_xmit */
 	__u64 driving_skb;
 	__u32 driving_role;
+	__u32 driving_exit;
+	__u32 pad;
 	__u32 driving_interface; /* where the trace ends; VMLAT_INTERFACE_NONE: not here */
 	__u64 upcalling; /* skb between ovs_dp_upcall and its return */
 	struct flight_ref upcalled;
 	__u32 upcalled_port;
 	__u32 upcalled_parted; /* in parts */
-	__u64 merging; /* skb that GRO or a reassembly has in hand */
-	volatile __u64 number_of_pointer;
+	__u64 merging; /* skb that GRO has in hand */
+	__u64 joining; /* skb that a reassembly has in hand */
+	volatile __u64 pointer; /* see number_of */
+	volatile __u64 pointer_in_thread;
 	struct scratch scratch; /* softirqs are off */
 	struct scratch reinject; /* a thread's, which a softirq may interrupt */
 };

@@ -87,6 +87,8 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->by_head = 0;
 	flight->cut = 0;
 	flight->sent_up = 0;
+	flight->fragmenting = 0;
+	flight->late = 0;
 	flight->has_reason = 0;
 	flight->left = 0;
 	flight->pid = 0;
@@ -125,9 +127,9 @@ static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight
 {
 	if (early)
 		publish_flight(cpu, flight);
-	else if (flight->candidate == VMLAT_CANDIDATE || skb->dev->rx_handler)
-		return; /* a candidate that no switch gets is forgotten with the next packet */
-	else
+	else if (flight->candidate == VMLAT_CANDIDATE)
+		return; /* one that no switch gets is forgotten with the next packet */
+	else if (flight->candidate == VMLAT_PACKED || !skb->dev->rx_handler)
 		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 }
 
@@ -180,7 +182,7 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 	}
 	flight = new_flight(cpu);
 	if (!flight) {
-		if (candidate == VMLAT_STARTED) {
+		if (candidate == VMLAT_STARTED || skb->dev->rx_handler) {
 			cpu->count.started++;
 			cpu->count.outcomes[VMLAT_EVICTED]++;
 		}

@@ -14,14 +14,27 @@ enum {
 	E2BIG = 7,
 };
 
+static __always_inline const struct skb_shared_info *shared_info(const struct sk_buff *skb)
+{
+	/* `end` is an offset on 64-bit machines (NET_SKBUFF_DATA_USES_OFFSET) */
+	return (void *)BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end);
+}
+
 /* The size of the segments that it is to be cut into; 0: it is none of these packets. */
 static __always_inline __u32 gso_size(const struct sk_buff *skb)
 {
-	/* `end` is an offset on 64-bit machines (NET_SKBUFF_DATA_USES_OFFSET) */
-	const struct skb_shared_info *shared =
-		(void *)BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end);
+	const struct skb_shared_info *shared = shared_info(skb);
 
 	return BPF_CORE_READ(shared, gso_size);
+}
+
+/* How many segments an skb that was cut out of a larger one stands for. */
+static __always_inline __u32 segments_in(const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shared = shared_info(skb);
+	__u32 count = gso_size(skb) ? BPF_CORE_READ(shared, gso_segs) : 1;
+
+	return count ? count : 1;
 }
 
 /* The addresses of the IP header there, and what follows it; false: it is none. */
@@ -229,12 +242,16 @@ static __always_inline int follow_segments(struct flight_slot *slot, __u32 index
 	cut->device = (__u64)BPF_CORE_READ(skb, dev);
 	cut->done = 0;
 	cut->lost = 0;
+	exit->device.ifindex = BPF_CORE_READ(skb, dev, ifindex);
+	exit->device.netns = BPF_CORE_READ(skb, dev, nd_net.net, ns.inum);
+	__sync_fetch_and_add(&cuts, 1); /* before anybody can take them away */
 	error = add_keys(slot->flight.slot, index);
-	if (error)
+	if (error) {
+		__sync_fetch_and_add(&cuts, -1);
 		return error;
+	}
 	slot->flight.cut++;
 	exit->segments = count;
-	__sync_fetch_and_add(&cuts, 1);
 	return 0;
 }
 
@@ -339,11 +356,17 @@ static __always_inline struct vmlat_flight *find_segment(struct cpu_state *cpu,
 		return NULL;
 	found = look_up_segment(number_of(cpu, (__u64)skb));
 	*index = found >> 32;
-	return found == (__u64)-1 ? NULL : flight_at(found);
+	if (found == (__u64)-1)
+		return NULL;
+	cpu->driving_segments = segments_in(skb);
+	return flight_at(found);
 }
 
-/* One segment is done, at `ns`. With the last its exit is, dropped when any of them was. */
-GLOBAL int segment_done(__u32 index, __u32 role, __u32 outcome, __u64 ns)
+/*
+ * An skb of `count` segments is done, at `ns`. With the last its exit is, dropped when any of
+ * them was. Where the device cuts the inner packets itself (GSO_PARTIAL), one skb has several.
+ */
+GLOBAL int segment_done(__u32 index, __u32 role, __u32 outcome, __u32 count, __u64 ns)
 {
 	struct flight_slot *slot = slot_at(index);
 	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, role) : NULL;
@@ -354,8 +377,8 @@ GLOBAL int segment_done(__u32 index, __u32 role, __u32 outcome, __u64 ns)
 		return 0;
 	/* on several CPUs, perhaps: each may see them all done, one removes the keys */
 	if (outcome == VMLAT_DROPPED)
-		__sync_fetch_and_add(&cut->lost, 1);
-	__sync_fetch_and_add(&cut->done, 1);
+		__sync_fetch_and_add(&cut->lost, count);
+	__sync_fetch_and_add(&cut->done, count);
 	if (cut->done < exit->segments || !remove_segments(index, role, exit->segments))
 		return 0;
 	exit->segments_lost = cut->lost;

@@ -11,14 +11,11 @@
 static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *cpu,
 							     const struct sk_buff *skb, __u32 *role)
 {
-	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
+	struct vmlat_flight *flight = flight_of_skb(cpu, skb, role);
 	__u32 last;
 
-	if (flight) {
-		if (*role == ROLE_PART)
-			return flight;
-		return *role == ROLE_ORIGINAL && still_carrier(cpu, flight, skb) ? flight : NULL;
-	}
+	if (flight)
+		return *role == ROLE_ORIGINAL || *role == ROLE_PART ? flight : NULL;
 	flight = current_flight(cpu);
 	if (!flight || !shares_buffer(flight, skb))
 		return NULL;
@@ -66,7 +63,7 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 	if (!cpu)
 		return 0;
 	cpu->upcalling = 0;
-	flight = find_flight(cpu, key_of(skb), &role);
+	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight || (role != ROLE_ORIGINAL && role != ROLE_PART))
 		return 0;
 	settle_flight(cpu, flight);
@@ -118,29 +115,80 @@ static __always_inline struct vmlat_flight *copied_flight(struct cpu_state *cpu,
 	return flight;
 }
 
+static __always_inline void set_device(struct vmlat_device *id, const struct net_device *device)
+{
+	id->ifindex = BPF_CORE_READ(device, ifindex);
+	id->netns = BPF_CORE_READ(device, nd_net.net, ns.inum);
+}
+
+/* A copy of a part is counted like one. */
+static __always_inline int part_copy_leaves(struct cpu_state *cpu, struct vmlat_flight *flight,
+					    const struct sk_buff *skb)
+{
+	struct flight_slot *slot = slot_at(flight->slot);
+	__u64 key = number_of(cpu, key_of(skb));
+
+	if (!slot)
+		return 0;
+	evict_stale(key);
+	if (insert_carrier(key, flight, ROLE_PART_COPY))
+		__sync_fetch_and_add(&slot->parts.copies, 1);
+	return 0;
+}
+
 /* A clone leaves by a port of its own. */
 static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *skb,
 				  const struct vport___vmlat *vport)
 {
 	struct vmlat_flight *flight = copied_flight(cpu, skb);
-	const struct net_device *device;
 	struct vmlat_exit *exit;
+	struct flight_slot *slot;
+	struct way *way;
 	__u32 index;
 
+	if (flight && flight->place == VMLAT_PARTED)
+		return part_copy_leaves(cpu, flight, skb);
 	if (!flight || (!flight->shared && !insert_token(flight)))
 		return 0;
 	flight->shared = 1;
 	flight->undirected = 0;
+	slot = slot_at(flight->slot);
 	index = new_exit(flight, key_of(skb));
 	exit = exit_at(flight, index);
-	if (!exit)
+	way = slot ? way_at(slot, index) : NULL;
+	if (!exit || !way)
 		return 0;
-	device = vport_device(vport, false);
-	exit->device.ifindex = BPF_CORE_READ(device, ifindex);
-	exit->device.netns = BPF_CORE_READ(device, nd_net.net, ns.inum);
+	set_device(&exit->device, vport_device(vport, false));
+	way->vport_ns = bpf_ktime_get_ns();
+	way->xmit_ns = 0;
+	way->end_ns = 0;
+	way->common = flight->visits;
+	way->cpu = cpu->number;
 	evict_stale(number_of(cpu, key_of(skb)));
 	if (!insert_carrier(key_of(skb), flight, index))
-		close_exit(exit, VMLAT_EVICTED, bpf_ktime_get_ns());
+		close_exit(exit, VMLAT_EVICTED, way->vport_ns);
+	return 0;
+}
+
+/* With copies, each exit is told of, the original's too. */
+static __noinline int original_leaves(struct vmlat_flight *flight,
+				      const struct vport___vmlat *vport)
+{
+	__u32 index = exit_of(flight, flight->carrier);
+	struct vmlat_exit *exit = exit_at(flight, index);
+
+	if (exit)
+		set_device(&exit->device, vport_device(vport, false));
+	return 0;
+}
+
+/* No copy of this part comes any more. To the host it is not followed. */
+static __always_inline int part_leaves(struct cpu_state *cpu, struct vmlat_flight *flight,
+				       const struct sk_buff *skb, bool to_host)
+{
+	remove_carrier((__u64)BPF_CORE_READ(skb, head));
+	if (to_host && remove_carrier(key_of(skb)))
+		part_done(flight->slot, ROLE_PART, VMLAT_EXITS, VMLAT_DIVERTED);
 	return 0;
 }
 
@@ -156,6 +204,8 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight)
+		flight = fragmented_flight(cpu, skb);
+	if (!flight)
 		return copy_leaves(cpu, skb, vport);
 	if (role != ROLE_ORIGINAL && role != ROLE_PART)
 		return 0;
@@ -165,10 +215,15 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 	if (flight->candidate && !to_host && !stays_packed(cpu, flight))
 		return 0;
 	flight->undirected = 0;
+	flight->fragmenting = 0;
 	visit_as(ctx, cpu, flight, role, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND,
 		 bpf_ktime_get_ns());
+	if (role == ROLE_PART)
+		return part_leaves(cpu, flight, skb, to_host);
+	if (flight->shared)
+		original_leaves(flight, vport);
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
-	if (to_host && role == ROLE_ORIGINAL)
+	if (to_host)
 		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 	return 0;
 }

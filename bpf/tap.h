@@ -6,7 +6,9 @@
  * already copied (TUN_MSG_PTR, 4.20), and tun_get_user has it in user memory still.
  *
  * One call is remembered per CPU, with its thread: 5.10 has no task storage. A call that
- * migrates before its packets appear is a missing stamp, never a wrong one.
+ * migrates before its packets appear is a missing stamp. One that migrates to a CPU where an
+ * older call of the same thread never ended, since that one migrated too, would get the older
+ * one's: it is not taken when it is too old.
  */
 #ifndef VMLAT_TAP_H
 #define VMLAT_TAP_H
@@ -99,14 +101,17 @@ static __always_inline int tap_call_ends(void)
 	}
 	flight = current_flight(cpu);
 	if (flight && !flight->candidate)
-		publish_flight(cpu, flight);
+		publish_late(cpu, flight);
 	return 0;
 }
 
 /* The running call that brought a packet of this device, or NULL. */
 static __always_inline struct tap_call *tap_call_of(struct cpu_state *cpu, __u64 device)
 {
-	if (cpu->tap_call.device != device || cpu->tap_call.thread != bpf_get_current_pid_tgid())
+	enum { TOO_OLD_NS = 1000000000 };
+
+	if (cpu->tap_call.device != device || cpu->tap_call.thread != bpf_get_current_pid_tgid() ||
+	    bpf_ktime_get_ns() - cpu->tap_call.ns > TOO_OLD_NS)
 		return NULL;
 	return &cpu->tap_call;
 }

@@ -34,9 +34,8 @@ static __always_inline int packet_unpacked(const struct sk_buff *skb)
 
 	if (!cpu || !config)
 		return 0;
-	flight = find_flight(cpu, key_of(skb), &role);
-	if (!flight || role != ROLE_ORIGINAL || flight->candidate != VMLAT_PACKED ||
-	    !still_carrier(cpu, flight, skb))
+	flight = flight_of_skb(cpu, skb, &role);
+	if (!flight || role != ROLE_ORIGINAL || flight->candidate != VMLAT_PACKED)
 		return 0;
 	refusal = examine(cpu, config, skb, false, &length);
 	if (refusal != VMLAT_PASSED) {

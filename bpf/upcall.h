@@ -74,7 +74,7 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 		headers_only = 1;
 	if (headers_only) {
 		content->headers_only = 1;
-		size = c.at + c.l4_size - l3;
+		size = at_most(c.at + c.l4_size, linear) - l3; /* the size may be a lie */
 	}
 	if (bpf_probe_read_kernel(content->bytes,
 				  at_most(forget_bounds(scratch, size), CONTENT_BYTES),
@@ -194,6 +194,7 @@ static __always_inline void flight_goes_up_in_parts(struct cpu_state *cpu,
 						    struct flight_slot *slot, __u32 parts)
 {
 	__builtin_memset(&slot->parts, 0, sizeof(slot->parts));
+	__builtin_memset(slot->cut, 0, sizeof(slot->cut));
 	flight->segments = parts;
 	flight->parted_at = flight->visits;
 	flight->outcome = VMLAT_OUTCOME_COUNT;
@@ -282,8 +283,8 @@ static __noinline bool copy_is_the_packet(void *ctx, struct cpu_state *cpu,
 	visit(ctx, cpu, flight, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL, slot->sent_up_ns);
 	flight->upcalled = 1;
 	await_content(flight, slot);
-	if (flight->outcome != VMLAT_OUTCOME_COUNT && take_token(flight))
-		finish_flight(cpu, flight);
+	if (flight->outcome != VMLAT_OUTCOME_COUNT)
+		end_flight(cpu, flight, flight->outcome, 0);
 	return true;
 }
 
@@ -325,42 +326,82 @@ static __always_inline int packet_is_queued(const struct sk_buff *skb)
 	return 0;
 }
 
-/* Every part is done. */
+/* What became of the parts that left by this exit; false: not all of them have. */
+static __always_inline bool close_parts(struct flight_slot *slot, __u32 index)
+{
+	struct vmlat_exit *exit = exit_at(&slot->flight, index);
+	const struct cut *cut = cut_at(slot, index);
+
+	if (!exit || !cut || cut->done < slot->flight.segments)
+		return false;
+	exit->segments = cut->done;
+	exit->segments_lost = cut->lost;
+	close_exit(exit,
+		   cut->lost	   ? VMLAT_DROPPED
+		   : cut->diverted ? VMLAT_DIVERTED
+				   : VMLAT_COMPLETED,
+		   exit->ns);
+	return exit->outcome == VMLAT_COMPLETED;
+}
+
+/* Every part is done: completed, if all of them have by one of the exits. */
 GLOBAL int finish_parts(__u32 index)
 {
 	struct flight_slot *slot = slot_at(index);
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	bool completed = false;
 
 	if (!slot || !cpu || !take_token(&slot->flight))
 		return 0;
 	flight = &slot->flight;
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
+		completed |= close_parts(slot, i);
 	flight->segments_lost = slot->parts.lost;
 	if (flight->outcome == VMLAT_OUTCOME_COUNT)
-		flight->outcome = slot->parts.lost	 ? VMLAT_DROPPED
-				  : slot->parts.diverted ? VMLAT_DIVERTED
-							 : VMLAT_COMPLETED;
-	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
-		if (!flight->exit[i].closed)
-			close_exit(&flight->exit[i], flight->outcome, flight->exit[i].ns);
+		flight->outcome = completed	     ? VMLAT_COMPLETED
+				  : slot->parts.lost ? VMLAT_DROPPED
+						     : VMLAT_DIVERTED;
+	if (flight->outcome == VMLAT_COMPLETED && flight->direction == VMLAT_RX)
+		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
 	return finish_flight(cpu, flight);
 }
 
-/* One part is done; the last ends the flight. */
-GLOBAL int part_done(__u32 index, __u32 outcome, __u64 ns)
+static __always_inline void count_part(struct flight_slot *slot, __u32 exit,
+				       enum vmlat_outcome outcome)
+{
+	struct cut *cut = cut_at(slot, exit);
+
+	if (!cut)
+		return;
+	if (outcome == VMLAT_DIVERTED)
+		__sync_fetch_and_add(&cut->diverted, 1);
+	else if (outcome != VMLAT_COMPLETED)
+		__sync_fetch_and_add(&cut->lost, 1);
+	__sync_fetch_and_add(&cut->done, 1);
+}
+
+/* One part, or a copy of one, is done, by this exit if any; the last ends the flight. */
+GLOBAL int part_done(__u32 index, __u32 role, __u32 exit, __u32 outcome)
 {
 	struct flight_slot *slot = slot_at(index);
 
 	if (!slot || slot->flight.place != VMLAT_PARTED)
 		return 0;
-	if (outcome == VMLAT_DIVERTED)
-		__sync_fetch_and_add(&slot->parts.diverted, 1);
-	else if (outcome != VMLAT_COMPLETED)
-		__sync_fetch_and_add(&slot->parts.lost, 1);
-	__sync_fetch_and_add(&slot->parts.done, 1);
-	if (ns)
-		slot->flight.last_ns = ns;
-	return slot->parts.done < slot->flight.segments ? 0 : finish_parts(index);
+	count_part(slot, exit, outcome);
+	if (role == ROLE_PART_COPY) {
+		__sync_fetch_and_add(&slot->parts.copies_done, 1);
+	} else {
+		if (outcome != VMLAT_COMPLETED && outcome != VMLAT_DIVERTED)
+			__sync_fetch_and_add(&slot->parts.lost, 1);
+		__sync_fetch_and_add(&slot->parts.done, 1);
+	}
+	if (outcome != VMLAT_COMPLETED)
+		slot->flight.last_ns = bpf_ktime_get_ns();
+	if (slot->parts.done < slot->flight.segments ||
+	    slot->parts.copies_done < slot->parts.copies)
+		return 0;
+	return finish_parts(index);
 }
 
 /* With an error the last of the segments was not queued, and those behind it were not tried. */
@@ -370,11 +411,13 @@ static __always_inline int parts_are_queued(struct cpu_state *cpu, struct vmlat_
 	struct flight_slot *slot = slot_at(flight->slot);
 	__u32 lost;
 
-	if (!slot || !slot->parts.up)
+	if (!slot || (!slot->parts.up && error >= 0))
 		return 0;
 	if (error < 0) {
-		slot->parts.up--;
-		forget_content(&cpu->scratch.content);
+		if (slot->parts.up) {
+			slot->parts.up--;
+			forget_content(&cpu->scratch.content);
+		}
 		lost = flight->segments - slot->parts.up;
 		flight->last_ns = bpf_ktime_get_ns();
 		flight->outcome = VMLAT_UPCALL_LOST;
@@ -404,19 +447,17 @@ static __always_inline int upcall_returned(long error)
 		if (error >= 0)
 			return 0;
 		forget_content(&cpu->scratch.content);
-		return part_done(flight->slot, VMLAT_UPCALL_LOST, bpf_ktime_get_ns());
+		return part_done(flight->slot, ROLE_PART, VMLAT_EXITS, VMLAT_UPCALL_LOST);
 	}
 	if (error < 0)
 		flight->sent_up = 0;
 	if (flight->place != VMLAT_UPCALLED ||
-	    (error >= 0 && flight->outcome == VMLAT_OUTCOME_COUNT) || !take_token(flight))
+	    (error >= 0 && flight->outcome == VMLAT_OUTCOME_COUNT))
 		return 0;
-	if (error < 0) {
+	if (error < 0)
 		forget_content(&cpu->scratch.content);
-		flight->outcome = VMLAT_UPCALL_LOST;
-	}
-	flight->last_ns = bpf_ktime_get_ns();
-	return finish_flight(cpu, flight);
+	return end_flight(cpu, flight, error < 0 ? VMLAT_UPCALL_LOST : flight->outcome,
+			  bpf_ktime_get_ns());
 }
 
 /* --- and back --- */
@@ -442,23 +483,22 @@ flight_comes_back(struct cpu_state *cpu, const struct content *content, bool *kn
 		return NULL;
 	if (!ambiguous)
 		return flight;
-	if (take_token(flight)) {
-		flight->outcome = VMLAT_AMBIGUOUS;
-		finish_flight(cpu, flight);
-	}
+	end_flight(cpu, flight, VMLAT_AMBIGUOUS, 0);
 	return NULL;
 }
 
 static __always_inline void part_comes_back(void *ctx, struct cpu_state *cpu,
-					    struct vmlat_flight *flight, __u64 key, __u64 now)
+					    struct vmlat_flight *flight, __u64 key, __u64 head,
+					    __u64 now)
 {
 	visit_as(ctx, cpu, flight, ROLE_PART, VMLAT_STAGE_REINJECT,
 		 VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE, now);
 	flight->undirected = 1;
-	if (insert_carrier(key, flight, ROLE_PART))
-		return;
-	evict_stale(number_of(cpu, key));
-	insert_carrier(key, flight, ROLE_PART);
+	if (!insert_carrier(key, flight, ROLE_PART)) {
+		evict_stale(number_in_thread(cpu, key));
+		insert_carrier(key, flight, ROLE_PART);
+	}
+	insert_carrier(head, flight, ROLE_HEAD);
 }
 
 /* Any CPU may meet it next: the thread that brings it is not bound to this one. */
@@ -475,7 +515,8 @@ static __always_inline void original_comes_back(void *ctx, struct cpu_state *cpu
 	flight->undirected = 1;
 	flight->place = VMLAT_ON_CPU;
 	publish_flight(cpu, flight);
-	flight->by_head = insert_carrier(flight->head, flight, ROLE_HEAD);
+	if (flight->place == VMLAT_PUBLISHED)
+		flight->by_head = insert_carrier(flight->head, flight, ROLE_HEAD);
 }
 
 static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key,
@@ -494,7 +535,7 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	scratch = &cpu->reinject;
 	in_port = port_attribute(key);
 	for (int headers_only = 0; headers_only < 2 && !known; headers_only++) {
-		if (!read_content(THREAD, number_of(cpu, (__u64)skb), headers_only))
+		if (!read_content(THREAD, number_in_thread(cpu, (__u64)skb), headers_only))
 			return 0;
 		scratch->content.in_port = in_port;
 		flight = flight_comes_back(cpu, &scratch->content, &known);
@@ -504,7 +545,8 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	if (!flight)
 		return 0;
 	if (flight->place == VMLAT_PARTED)
-		part_comes_back(ctx, cpu, flight, key_of(skb), now);
+		part_comes_back(ctx, cpu, flight, key_of(skb), (__u64)BPF_CORE_READ(skb, head),
+				now);
 	else
 		original_comes_back(ctx, cpu, flight, skb, now);
 	return 0;

@@ -158,6 +158,12 @@ HOOK(nf_ct_frag6_gather, (struct net * net, struct sk_buff *skb), reassembly_beg
 
 RESULT_HOOK(nf_ct_frag6_gather, reassembly_returns(result))
 
+HOOK(ip_do_fragment, (struct net * net, struct sock *sk, struct sk_buff *skb),
+     fragmentation_begins(skb))
+
+HOOK(ip6_fragment, (struct net * net, struct sock *sk, struct sk_buff *skb),
+     fragmentation_begins(skb))
+
 HOOK(gro_cells_receive, (void *cells, struct sk_buff *skb), packet_unpacked(skb))
 
 SEC("?tp_btf/napi_gro_receive_entry")
@@ -240,5 +246,6 @@ int expire(struct vmlat_expire *args)
 			outcome = flight->outcome;
 	}
 	end_flight(cpu, flight, outcome, bpf_ktime_get_ns());
-	return end_shared(flight->slot, outcome);
+	flight = flight_of(&ref);
+	return flight ? end_shared(flight->slot, outcome) : 0; /* its copies are given up, too */
 }

@@ -145,8 +145,10 @@ struct vmlat_flight {
 	__u8 by_head; /* known by `head`, too: a copy may come before the original does */
 	__u8 cut; /* exits with segments, so far */
 	__u8 sent_up; /* an action sent a copy up, and nothing was sent out since */
+	__u8 fragmenting; /* the kernel is about to cut it into IP fragments */
 	__u8 parted_at; /* visits when it went up in parts: those behind are theirs */
 	__u8 has_reason;
+	__u8 late; /* it left its call stack unseen, and was published only then */
 	__u8 left; /* enum vmlat_left: where the trace does not end; it may come back */
 	struct vmlat_exit exit[VMLAT_EXITS];
 	struct vmlat_visit visit[VMLAT_VISITS];

@@ -86,6 +86,8 @@ enum vmlat_hook_kind {
 	  nf_ct_frag6_gather)                                                               \
 	X(NF_CT_FRAG6_GATHER_RETURN, NONE, BOTH, RETURN, OPTIONAL, "nf_defrag_ipv6",        \
 	  nf_ct_frag6_gather)                                                               \
+	X(IP_DO_FRAGMENT, NONE, BOTH, FUNCTION, OPTIONAL, "", ip_do_fragment)               \
+	X(IP6_FRAGMENT, NONE, BOTH, FUNCTION, OPTIONAL, "", ip6_fragment)                   \
 	X(GRO_CELLS_RECEIVE, NONE, RX, FUNCTION, FOR_TUNNELS, "", gro_cells_receive)        \
 	X(NAPI_GRO_RECEIVE_ENTRY, NONE, RX, TRACEPOINT, FOR_TUNNELS, "",                    \
 	  napi_gro_receive_entry)                                                           \

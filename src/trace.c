@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -21,7 +22,8 @@ enum {
 	DRAIN_MS = 200, /* for what is on its way when starts are disarmed */
 	SWEEP_MS = 500,
 	SILENCE_S = 5,
-	LAST_SWEEPS = 2, /* a packet that moves is left to the next one */
+	LAST_SWEEPS = 10, /* at most: a packet that moves is left to the next one */
+	CLOCK_READINGS = 5,
 	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
 };
 
@@ -81,6 +83,23 @@ static void handle_flight(void *context, const struct vmlat_flight *flight)
 	trace->enough = trace->options->count && trace->written >= trace->options->count;
 }
 
+/* Wall clock less CLOCK_MONOTONIC, from the closest of some readings of both. */
+static __s64 clock_offset_ns(void)
+{
+	__s64 closest = INT64_MAX, offset = 0;
+
+	for (int i = 0; i < CLOCK_READINGS; i++) {
+		__s64 before = now_ns(CLOCK_MONOTONIC), wall = now_ns(CLOCK_REALTIME);
+		__s64 gap = now_ns(CLOCK_MONOTONIC) - before;
+
+		if (gap >= closest)
+			continue;
+		closest = gap;
+		offset = wall - before - gap / 2;
+	}
+	return offset;
+}
+
 /* What is written is seen at once; a failure to write ends the trace. */
 static void flush(struct trace *trace)
 {
@@ -96,7 +115,7 @@ static int poll_once(struct trace *trace, int timeout_ms)
 {
 	int error;
 
-	trace->report.clock_offset_ns = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC);
+	trace->report.clock_offset_ns = clock_offset_ns();
 	error = tracer__poll(trace->tracer, timeout_ms);
 	flush(trace);
 	if (!error || error == -EINTR)
@@ -288,8 +307,8 @@ static int end(struct trace *trace)
 	tracer__arm(trace->tracer, false);
 	while (!error && now_ns(CLOCK_MONOTONIC) < deadline)
 		error = poll_once(trace, DRAIN_MS / 4);
-	for (int i = 0; i < LAST_SWEEPS; i++)
-		tracer__expire(trace->tracer, 0);
+	for (int i = 0; i < LAST_SWEEPS && tracer__expire(trace->tracer, 0); i++)
+		;
 	if (!error)
 		error = poll_once(trace, 0);
 	if (!error && tracer__counters(trace->tracer, &summary.counters)) {

@@ -425,9 +425,10 @@ static const struct vmlat_flight *flight_at(const struct tracer *tracer, size_t 
 	return (void *)((char *)tracer->flights + slot * tracer->stride);
 }
 
-void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
+size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 {
 	__u64 now = monotonic_ns(), last_ns;
+	size_t count = 0;
 
 	for (size_t slot = 0; slot < tracer->flight_count; slot++) {
 		const struct vmlat_flight *flight = flight_at(tracer, slot);
@@ -436,11 +437,12 @@ void tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 		if (flight->place == VMLAT_FREE ||
 		    (flight->place == VMLAT_ON_CPU && flight->candidate))
 			continue; /* a CPU's own slot, which holds nothing that counts */
-		if (!timeout_ns)
-			expire(tracer, flight, slot, last_ns, VMLAT_IN_FLIGHT);
-		else if (now > last_ns && now - last_ns >= timeout_ns)
-			expire(tracer, flight, slot, last_ns, VMLAT_EXPIRED);
+		if (timeout_ns && (now <= last_ns || now - last_ns < timeout_ns))
+			continue;
+		expire(tracer, flight, slot, last_ns, timeout_ns ? VMLAT_EXPIRED : VMLAT_IN_FLIGHT);
+		count++;
 	}
+	return count;
 }
 
 /* An entry of the map of upcalls, as it begins. */

@@ -43,8 +43,9 @@ void tracer__arm(struct tracer *tracer, bool armed);
  */
 int tracer__poll(struct tracer *tracer, int timeout_ms);
 
-/* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. */
-void tracer__expire(struct tracer *tracer, __u64 timeout_ns);
+/* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. Returns
+ * how many that were: one that moved may be among them, and open still. */
+size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns);
 
 /*
  * Removes what is left in the map of upcalls of flights that ended while they were up, once it is
