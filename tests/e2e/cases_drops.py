@@ -67,7 +67,7 @@ def packets_that_a_qdisc_drops_are_dropped():
 def packets_for_a_link_that_is_down_are_dropped():
     port, count = lab.port(), 20
     lab.warm(web1, peer, dst_port=port)
-    with vmlat.trace("-d", "tx", "-i", "vnet0") as trace:
+    with vmlat.trace("-d", "tx", "-i", "vnet0", *vmlat.QUICK) as trace:
         with lab.stopped(lab.vswitchd()), topology.down("eth0"):  # its flows would lose the port
             sent = lab.counter("eth0", "tx_packets")
             web1.send(peer, count, dst_port=port)
@@ -108,7 +108,8 @@ def packets_that_tc_drops_at_the_tap_are_dropped():
 @case
 def packets_that_xdp_drops_at_the_tap_were_never_delivered():
     port, count = lab.port(), 20
-    with tap9.added(), vmlat.trace("-d", "tx", "-i", "vnet0,tap9", odd=True) as trace:
+    with tap9.added(), vmlat.trace("-d", "tx", "-i", "vnet0,tap9", *vmlat.QUICK,
+                                     odd=True) as trace:
         with xdp.drops_all("vnet0"), xdp.drops_all("tap9"):
             dropped = lab.counter("vnet0", "rx_dropped")
             web1.send(peer, count, dst_port=port)
