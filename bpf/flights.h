@@ -166,15 +166,22 @@ static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat
 	}
 }
 
-/* Its visit to this stage is now, if there is one among those not before `from`. */
+/* Its visit to this stage is now, if there is one among the few from that one on. */
 GLOBAL int visit_later(__u32 slot, __u32 stage, __u32 from, __u64 ns)
 {
+	enum { FEW = 8 }; /* a part passes no more stages */
 	struct vmlat_flight *flight = flight_at(slot);
 
-	for (__u32 i = 0; flight && i < VMLAT_VISITS; i++) {
-		if (i < from || i >= flight->visits || flight->visit[i].stage != stage)
+	for (__u32 i = 0; flight && i < FEW; i++) {
+		__u64 at = from + i;
+
+		barrier_var(at);
+		if (at >= VMLAT_VISITS || at >= flight->visits)
+			return 0;
+		barrier_var(at);
+		if (flight->visit[at].stage != stage)
 			continue;
-		flight->visit[i].ns = ns;
+		flight->visit[at].ns = ns;
 		flight->last_ns = ns;
 		flight->left = 0;
 		return 1;
