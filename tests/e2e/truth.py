@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The truth about each packet of a stream, and whether the records say it.
+
+A stream has a source port of its own. Its packets have a number in their last four bytes, which
+vmlat never looks at. Who writes them to the tap takes the time before and after each; a packet
+socket at eth0 sees each just before the driver does (dev_queue_xmit_nit). So each record's begin
+has to be within the write of its packet, and its end between the departure of its packet and the
+next one of the stream.
+"""
+import bisect
+import collections
+import contextlib
+import ctypes
+import datetime
+import functools
+import multiprocessing
+import os
+import socket
+import struct
+import time
+
+import frames
+import sniffer
+from case import equal
+
+NUMBER = struct.Struct("!I")
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+SOURCE_PORT = 14 + 20  # where it is in a frame without tags and IP options
+ROOM = 256 << 20
+CLOCKS_NS = 3000  # how far apart two readings of CLOCK_REALTIME may be, one of them computed
+
+Write = collections.namedtuple("Write", "before after")
+Departure = collections.namedtuple("Departure", "at before")  # and the next one
+
+
+def stream(frame, count):
+    """`count` of the frame, which differ in their numbers alone."""
+    return [frame[:-NUMBER.size] + NUMBER.pack(number) for number in range(count)]
+
+
+def write_stream(tap, packets, cpu=None, flags=0):
+    """Writes them to a tap: [Write]."""
+    writes = []
+    if cpu is not None:
+        os.sched_setaffinity(0, [cpu])
+    with frames.end_of(tap, flags) as device:
+        write, now = os.write, time.time_ns
+        for packet in packets:
+            before = now()
+            write(device, packet)
+            writes.append(Write(before, now()))
+    return writes
+
+
+def write_at_once(*jobs):
+    """Each with the arguments of write_stream, in processes that begin together: [[Write]]."""
+    processes = multiprocessing.get_context("fork")
+    together = processes.Barrier(len(jobs))
+    results = [processes.SimpleQueue() for _ in jobs]
+
+    def work(job, result):
+        together.wait(60)
+        result.put(write_stream(*job))
+
+    started = [processes.Process(target=work, args=one) for one in zip(jobs, results)]
+    for one in started:
+        one.start()
+    written = [result.get() for result in results]
+    for one in started:
+        one.join()
+    return written
+
+
+def _only_from(port):
+    """A filter of a packet socket (linux/filter.h): ldh, jeq, ret 65535, ret 0."""
+    code = struct.pack("=" + 4 * "HBBI", 0x28, 0, 0, SOURCE_PORT, 0x15, 0, 1, port,
+                       0x06, 0, 0, 65535, 0x06, 0, 0, 0)
+    return ctypes.create_string_buffer(code)
+
+
+def _departures(seen, port):
+    wanted = struct.pack("!H", port)
+    left = sorted((one.at, NUMBER.unpack(one.head[-NUMBER.size:])[0]) for one in seen
+                  if one.leaves and one.head[SOURCE_PORT:SOURCE_PORT + 2] == wanted)
+    nexts = [at for at, _ in left[1:]] + [float("inf")]
+    found = {number: Departure(at, before) for (at, number), before in zip(left, nexts)}
+    equal("packets that left, and their numbers", len(left), len(found))
+    return found
+
+
+@contextlib.contextmanager
+def departures(port):
+    """From now on: a function that says those of the stream, {number: Departure}."""
+    code = _only_from(port)
+    with sniffer.on("eth0") as (tracer,):
+        tracer.socket.setsockopt(socket.SOL_SOCKET, sniffer.SO_RCVBUFFORCE, ROOM)
+        tracer.socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER,
+                                 struct.pack("HP", 4, ctypes.addressof(code)))
+        yield lambda: _departures(tracer.frames(), port)
+
+
+# --- what the records say ---
+
+@functools.lru_cache
+def _second(text):
+    """Of 2026-11-22T15:04:18, in nanoseconds."""
+    return int(datetime.datetime.fromisoformat(text + "+00:00").timestamp()) * 1000000000
+
+
+def begin(packet):
+    """Nanoseconds of CLOCK_REALTIME."""
+    second, _, fraction = packet["time"].partition(".")
+    return _second(second) + int(fraction[:-1])
+
+
+def within(low, value, high):
+    return low - CLOCKS_NS <= value <= high + CLOCKS_NS
+
+
+def identify(packets, writes, left):
+    """Each record's number in the stream, by its begin; each has to have its packet's times."""
+    starts = [write.before for write in writes]
+    numbers, wrong = [], []
+    for packet in packets:
+        at = begin(packet)
+        end, number = at + packet["total_ns"], bisect.bisect(starts, at + CLOCKS_NS) - 1
+        if number < 0 or not within(writes[number].before, at, writes[number].after):
+            wrong.append(f"a record begins at {at}, in no write; {writes[max(number, 0)]}")
+        elif not within(left[number].at, end, left[number].before):
+            wrong.append(f"packet {number} left {left[number]}, its record ends at {end}")
+        numbers.append(number)
+    equal("records with another's times", (len(wrong), wrong[:3]), (0, []))
+    return numbers
+
+
+def check_told_apart(packets, writes, left):
+    """One record for each packet, with its times."""
+    equal("packets that left", len(left), len(writes))
+    equal("records", len(packets), len(writes))
+    equal("numbers of the packets with a record", sorted(identify(packets, writes, left)),
+          list(range(len(writes))))
