@@ -61,7 +61,7 @@ def write_cold():
     """One packet of each of COUNT flows."""
     with frames.end_of("tap9") as device:
         for _ in range(COUNT):
-            os.write(device, frames.udp(tap9, peer, lab.port(), bytes(64)))
+            os.write(device, frames.udp(tap9, peer, (12345, lab.port()), bytes(64)))
 
 
 @counted_case
