@@ -18,6 +18,7 @@ enum {
 	TAG_LENGTH = 4,
 	IP4_LENGTH = 20,
 	IP6_LENGTH = 40,
+	IP6_FRAGMENT_LENGTH = 8,
 	UDP_LENGTH = 8,
 	ICMP_LENGTH = 8,
 	TCP_LENGTH = 20,
@@ -233,6 +234,52 @@ size_t frame_build(const struct frame_spec *spec, const struct frame_number *num
 		at += build_ip4(spec, number->ip_id, length, out + at);
 	build_transport(spec, number, out + at);
 	return at + length;
+}
+
+/* Of an IPv4 header that is whole otherwise. */
+static size_t make_fragment4(uint8_t *ip, size_t offset, size_t length, bool last)
+{
+	put16(ip + 2, IP4_LENGTH + length);
+	put16(ip + 6, offset / 8 | (last ? 0 : 0x2000));
+	put16(ip + 10, 0);
+	put16(ip + 10, ~fold(sum16(0, ip, IP4_LENGTH)));
+	return IP4_LENGTH;
+}
+
+/* With a fragment header behind. */
+static size_t make_fragment6(uint8_t *ip, size_t offset, size_t length, bool last, uint32_t id)
+{
+	uint8_t *header = ip + IP6_LENGTH;
+
+	header[0] = ip[6];
+	header[1] = 0;
+	put16(header + 2, offset | (last ? 0 : 1));
+	put32(header + 4, id);
+	ip[6] = IPPROTO_FRAGMENT;
+	put16(ip + 4, IP6_FRAGMENT_LENGTH + length);
+	return IP6_LENGTH + IP6_FRAGMENT_LENGTH;
+}
+
+size_t frame_fragment(const struct flow *flow, const uint8_t *frame, size_t length, size_t size,
+		      unsigned int index, uint32_t id, uint8_t *out)
+{
+	size_t network = ETH_LENGTH + TAG_LENGTH * flow->vlan_count;
+	size_t headers = network + ip_length(flow), offset = index * size, part;
+	bool last;
+
+	if (offset >= length - headers)
+		return 0;
+	part = length - headers - offset;
+	last = part <= size;
+	if (!last)
+		part = size;
+	memcpy(out, frame, headers);
+	if (flow->src_ip.family == AF_INET6)
+		out += make_fragment6(out + network, offset, part, last, id);
+	else
+		out += make_fragment4(out + network, offset, part, last);
+	memcpy(out + network, frame + headers + offset, part);
+	return headers + part + (flow->src_ip.family == AF_INET6 ? IP6_FRAGMENT_LENGTH : 0);
 }
 
 struct virtio_net_hdr frame_vnet_header(const struct frame_spec *spec)

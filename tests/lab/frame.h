@@ -61,6 +61,12 @@ size_t frame_header_length(const struct frame_spec *spec);
  */
 size_t frame_build(const struct frame_spec *spec, const struct frame_number *number, uint8_t *out);
 
+/* One fragment of a frame that frame_build wrote: of its IP payload the size bytes (a multiple of 8) from index * size
+ * on, with id where IPv6 has it; IPv4 has it from the frame. Returns its length, 0 for an index behind the last.
+ */
+size_t frame_fragment(const struct flow *flow, const uint8_t *frame, size_t length, size_t size,
+		      unsigned int index, uint32_t id, uint8_t *out);
+
 /* The header that tells the kernel what is left to do with the frame; all zero for a finished one. */
 struct virtio_net_hdr frame_vnet_header(const struct frame_spec *spec);
 

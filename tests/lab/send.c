@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* traffic send: exactly so many frames, by a packet socket or written to a tap as a VM's user-space back end would. */
+/* traffic send: exactly so many frames, by a packet socket, written to a tap as a VM's user-space back end would, or to
+ * a file.
+ */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -17,10 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "garbage.h"
 #include "options.h"
 
 enum {
-	BATCH = 32, /* frames handed over at once with --burst */
+	BATCH = 32, /* frames handed over at once with --burst, or the fragments of one */
 	RETRY_US = 1000,
 	RETRIES_MAX = 30000, /* in a row: half a minute without a frame taken is an error */
 	TCP_ACK = 0x10,
@@ -32,10 +35,15 @@ struct send_options {
 	struct frame_spec spec;
 	const char *interface;
 	const char *tap;
+	const char *pcap;
 	uint64_t count;
 	uint64_t gap_us;
 	bool burst;
 	bool vnet_header;
+	bool garbage;
+	bool reverse;
+	uint32_t seed; /* of the garbage */
+	uint16_t fragment; /* bytes of payload in each; 0: the frames are whole */
 	uint32_t first_sequence;
 	uint32_t tcp_seq;
 	uint32_t tcp_seq_step;
@@ -45,12 +53,21 @@ struct send_options {
 struct output {
 	const char *name;
 	int fd;
-	bool tap;
+	enum { TO_INTERFACE, TO_TAP, TO_FILE } kind;
 	bool vnet_header;
+};
+
+/* Of a packet in a capture file (pcap-savefile(5)); the times are 0. */
+struct pcap_packet {
+	uint32_t seconds;
+	uint32_t microseconds;
+	uint32_t captured;
+	uint32_t length;
 };
 
 struct batch {
 	struct virtio_net_hdr header;
+	uint8_t whole[FRAME_MAX]; /* of which the frames are fragments */
 	uint8_t frames[BATCH][FRAME_MAX];
 	struct iovec iov[BATCH][2];
 	struct mmsghdr messages[BATCH];
@@ -70,6 +87,10 @@ enum key {
 	KEY_DSCP,
 	KEY_TAP,
 	KEY_VNET_HEADER,
+	KEY_PCAP,
+	KEY_GARBAGE,
+	KEY_FRAGMENT,
+	KEY_REVERSE,
 };
 
 static const struct argp_option send_argp_options[] = {
@@ -78,6 +99,7 @@ static const struct argp_option send_argp_options[] = {
 	  "Write to this tap; it is made if it does not exist, and then ends with us" },
 	{ "vnet-hdr", KEY_VNET_HEADER, 0, 0,
 	  "Open the tap with IFF_VNET_HDR (implied by --gso, --csum=partial)" },
+	{ "pcap", KEY_PCAP, "FILE", 0, "Write them to this capture file instead" },
 	{ "count", 'c', "N", 0, "Frames to send (default 1)" },
 	{ "payload", 'p', "BYTES", 0,
 	  "After the transport's header: 0, or 8 and more (default 64)" },
@@ -88,6 +110,11 @@ static const struct argp_option send_argp_options[] = {
 	  "One super-frame to be cut in segments with SIZE bytes of payload" },
 	{ "csum", KEY_CSUM, "HOW", 0,
 	  "full (default), or partial: the kernel or the NIC completes it" },
+	{ "fragment", KEY_FRAGMENT, "BYTES", 0,
+	  "Each frame as IP fragments, with so many bytes (a multiple of 8) behind their IP headers" },
+	{ "reverse", KEY_REVERSE, 0, 0, "The last fragment of each frame first" },
+	{ "garbage", KEY_GARBAGE, "SEED", 0,
+	  "Frames that are cut off, lie about their lengths or are random; SEED and sequence number say which" },
 	{ "ip-id", KEY_IP_ID, "N|inc", 0,
 	  "IPv4 identification; inc (default): counts with the sequence number" },
 	{ "dscp", KEY_DSCP, "N", 0, "Differentiated services code point (default 0)" },
@@ -167,12 +194,28 @@ static void fill_flow(struct argp_state *state, struct flow_options *options)
 		argp_error(state, "--vlan-proto says nothing without --vlan");
 }
 
+static void check_fragments(struct argp_state *state, const struct send_options *options)
+{
+	const struct frame_spec *spec = &options->spec;
+
+	if (options->reverse && !options->fragment)
+		argp_error(state, "--reverse is for --fragment");
+	if (!options->fragment)
+		return;
+	if (options->fragment % 8)
+		argp_error(state, "--fragment: %u is no multiple of 8", options->fragment);
+	if (spec->gso_size || spec->partial_checksum)
+		argp_error(state, "--fragment: not with --gso or --csum=partial");
+	if (spec->payload + 20 > (uint32_t)BATCH * options->fragment)
+		argp_error(state, "--fragment: more than %d of one frame", BATCH);
+}
+
 static void check(struct argp_state *state, struct send_options *options)
 {
 	struct frame_spec *spec = &options->spec;
 
-	if (!options->interface == !options->tap)
-		argp_error(state, "either --interface or --tap");
+	if (!!options->interface + !!options->tap + !!options->pcap != 1)
+		argp_error(state, "either --interface, or --tap, or --pcap");
 	if (options->vnet_header && !options->tap)
 		argp_error(state, "--vnet-hdr is for --tap");
 	if (options->burst && options->gap_us)
@@ -182,6 +225,7 @@ static void check(struct argp_state *state, struct send_options *options)
 			   MARK_BYTES);
 	fill_flow(state, &options->flow);
 	spec->flow = options->flow.flow;
+	check_fragments(state, options);
 	if (frame_header_length(spec) - 14 - 4 * spec->flow.vlan_count + spec->payload > 65535)
 		argp_error(state, "--payload: %u bytes do not fit an IP packet", spec->payload);
 	if (!spec->gso_size)
@@ -212,6 +256,19 @@ static error_t parse_send(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_VNET_HEADER:
 		options->vnet_header = true;
+		break;
+	case KEY_PCAP:
+		options->pcap = arg;
+		break;
+	case KEY_GARBAGE:
+		options->garbage = true;
+		options->seed = parse_number(state, "--garbage", arg, 0, UINT32_MAX);
+		break;
+	case KEY_FRAGMENT:
+		options->fragment = parse_number(state, "--fragment", arg, 8, 65528);
+		break;
+	case KEY_REVERSE:
+		options->reverse = true;
 		break;
 	case 'c':
 		options->count = parse_number(state, "--count", arg, 1, UINT32_MAX);
@@ -305,17 +362,81 @@ static void open_packet(struct output *output)
 		err(1, "%s", output->name);
 }
 
-static void fill_batch(const struct send_options *options, struct batch *batch, uint64_t from,
-		       unsigned int count)
+static void open_pcap(struct output *output)
 {
-	struct frame_number number;
+	static const struct {
+		uint32_t magic;
+		uint16_t major, minor;
+		uint32_t zone, accuracy, longest, link;
+	} header = { 0xa1b2c3d4, 2, 4, 0, 0, FRAME_MAX, 1 };
 
-	for (unsigned int i = 0; i < count; i++) {
-		number.sequence = options->first_sequence + from + i;
-		number.tcp_seq = options->tcp_seq + (uint32_t)(from + i) * options->tcp_seq_step;
-		number.ip_id = options->ip_id < 0 ? number.sequence : (uint32_t)options->ip_id;
-		batch->iov[i][1].iov_len = frame_build(&options->spec, &number, batch->frames[i]);
+	output->fd = open(output->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (output->fd < 0 || write(output->fd, &header, sizeof(header)) != sizeof(header))
+		err(1, "%s", output->name);
+}
+
+static struct frame_number number_of(const struct send_options *options, uint64_t index)
+{
+	uint32_t sequence = options->first_sequence + index;
+
+	return (struct frame_number){
+		.sequence = sequence,
+		.tcp_seq = options->tcp_seq + (uint32_t)index * options->tcp_seq_step,
+		.ip_id = options->ip_id < 0 ? sequence : (uint32_t)options->ip_id,
+	};
+}
+
+static size_t build(const struct send_options *options, uint64_t index, uint8_t *out)
+{
+	struct frame_number number = number_of(options, index);
+
+	if (options->garbage)
+		return garbage_build(options->seed, number.sequence, &options->spec.flow, out);
+	return frame_build(&options->spec, &number, out);
+}
+
+static void reverse(struct batch *batch, unsigned int count)
+{
+	struct iovec first;
+
+	for (unsigned int i = 0; i < count / 2; i++) {
+		first = batch->iov[i][1];
+		batch->iov[i][1] = batch->iov[count - 1 - i][1];
+		batch->iov[count - 1 - i][1] = first;
 	}
+}
+
+/* Fragments of one frame; how many. */
+static unsigned int fill_fragments(const struct send_options *options, struct batch *batch,
+				   uint64_t index)
+{
+	size_t length = build(options, index, batch->whole), part;
+	uint32_t id = options->ip_id < 0 ? options->first_sequence + index
+					 : (uint32_t)options->ip_id;
+	unsigned int count = 0;
+
+	while (count < BATCH) {
+		part = frame_fragment(&options->spec.flow, batch->whole, length, options->fragment,
+				      count, id, batch->frames[count]);
+		if (!part)
+			break;
+		batch->iov[count][1] = (struct iovec){ batch->frames[count], part };
+		count++;
+	}
+	if (options->reverse)
+		reverse(batch, count);
+	return count;
+}
+
+/* How many frames the batch has now. */
+static unsigned int fill_batch(const struct send_options *options, struct batch *batch,
+			       uint64_t from, unsigned int count)
+{
+	if (options->fragment)
+		return fill_fragments(options, batch, from);
+	for (unsigned int i = 0; i < count; i++)
+		batch->iov[i][1].iov_len = build(options, from + i, batch->frames[i]);
+	return count;
 }
 
 static void set_up_batch(const struct output *output, const struct send_options *options,
@@ -353,15 +474,28 @@ static void explain(const struct output *output, const struct send_options *opti
 	}
 }
 
+static int write_capture(int fd, const struct iovec *frame)
+{
+	struct pcap_packet header = { .captured = frame->iov_len, .length = frame->iov_len };
+	struct iovec iov[] = { { &header, sizeof(header) }, *frame };
+
+	return writev(fd, iov, 2) == (ssize_t)(sizeof(header) + frame->iov_len) ? 0 : -1;
+}
+
 /* How many were taken, or -1 and errno. */
 static int hand_over(const struct output *output, struct batch *batch, unsigned int from,
 		     unsigned int count)
 {
 	const struct msghdr *message = &batch->messages[from].msg_hdr;
 
-	if (output->tap)
+	switch (output->kind) {
+	case TO_TAP:
 		return writev(output->fd, message->msg_iov, message->msg_iovlen) < 0 ? -1 : 1;
-	return sendmmsg(output->fd, &batch->messages[from], count - from, 0);
+	case TO_FILE:
+		return write_capture(output->fd, &batch->iov[from][1]) ? -1 : 1;
+	default:
+		return sendmmsg(output->fd, &batch->messages[from], count - from, 0);
+	}
 }
 
 /* A full queue refuses a frame, which then was not sent: try again, so that exactly count leave. */
@@ -396,7 +530,7 @@ static void pause_for(uint64_t us)
 
 static void send_all(const struct output *output, const struct send_options *options)
 {
-	unsigned int size = options->burst ? BATCH : 1;
+	unsigned int size = options->burst && !options->fragment ? BATCH : 1, frames;
 	struct batch *batch = calloc(1, sizeof(*batch));
 	uint64_t left;
 
@@ -409,10 +543,30 @@ static void send_all(const struct output *output, const struct send_options *opt
 			size = left;
 		if (done)
 			pause_for(options->gap_us);
-		fill_batch(options, batch, done, size);
-		send_batch(output, options, batch, size);
+		frames = fill_batch(options, batch, done, size);
+		send_batch(output, options, batch, frames);
 	}
 	free(batch);
+}
+
+static struct output choose_output(const struct send_options *options)
+{
+	struct output output = { .vnet_header = options->vnet_header ||
+						options->spec.partial_checksum };
+
+	if (options->tap) {
+		output.kind = TO_TAP;
+		output.name = options->tap;
+		open_tap(&output);
+	} else if (options->pcap) {
+		output.kind = TO_FILE;
+		output.name = options->pcap;
+		open_pcap(&output);
+	} else {
+		output.name = options->interface;
+		open_packet(&output);
+	}
+	return output;
 }
 
 int traffic_send(int argc, char **argv)
@@ -440,15 +594,7 @@ int traffic_send(int argc, char **argv)
 	struct output output;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
-	output = (struct output){
-		.name = options.tap ? options.tap : options.interface,
-		.tap = options.tap,
-		.vnet_header = options.vnet_header || options.spec.partial_checksum,
-	};
-	if (output.tap)
-		open_tap(&output);
-	else
-		open_packet(&output);
+	output = choose_output(&options);
 	send_all(&output, &options);
 	printf("sent %llu\n", (unsigned long long)options.count);
 	close(output.fd);

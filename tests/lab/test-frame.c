@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Frames that are built are the same when taken apart, and no truncated or damaged one is read past its end. The frames
- * are parsed in memory of exactly their size: it is AddressSanitizer that notices (see test-frame).
+/* Frames that are built are the same when taken apart, fragments the same when put together, and no truncated or damaged
+ * one is read past its end. The frames are parsed in memory of exactly their size: it is AddressSanitizer that notices
+ * (see test-frame).
  */
 #include <assert.h>
 #include <linux/if_ether.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "frame.h"
+#include "garbage.h"
 
 static const struct outer_tag no_tag = { -1, 0 };
 
@@ -93,6 +95,73 @@ static void check_frame(int family, uint8_t protocol, unsigned int vlans, uint32
 	check_damage(frame, length);
 }
 
+static uint16_t get16(const uint8_t *at)
+{
+	return at[0] << 8 | at[1];
+}
+
+/* What the fragment says of itself: its offset, whether it is the last, its identification. */
+static size_t read_fragment(const struct flow *flow, const uint8_t *ip, bool *last, uint32_t *id)
+{
+	bool six = flow->src_ip.family == AF_INET6;
+	uint16_t field = get16(ip + (six ? 42 : 6));
+
+	assert(!six || (ip[6] == IPPROTO_FRAGMENT && ip[40] == flow->protocol));
+	*last = six ? !(field & 1) : !(field & 0x2000);
+	*id = six ? (uint32_t)get16(ip + 44) << 16 | get16(ip + 46) : get16(ip + 4);
+	return six ? field & 0xfff8 : (field & 0x1fff) * 8;
+}
+
+static void check_fragments(int family, unsigned int vlans, uint32_t payload, size_t size)
+{
+	struct frame_spec spec = make_spec(family, IPPROTO_UDP, vlans, payload);
+	struct frame_number number = { .sequence = 1, .ip_id = 77 };
+	static uint8_t whole[FRAME_MAX], part[FRAME_MAX];
+	size_t length = frame_build(&spec, &number, whole), network = 14 + 4 * vlans;
+	size_t header = family == AF_INET6 ? 40 : 20, extra = family == AF_INET6 ? 8 : 0;
+	size_t done = 0, got, offset;
+	bool last = false;
+	uint32_t id;
+
+	for (unsigned int i = 0; !last; i++) {
+		got = frame_fragment(&spec.flow, whole, length, size, i, 77, part);
+		assert(got > network + header + extra);
+		offset = read_fragment(&spec.flow, part + network, &last, &id);
+		assert(offset == done && id == 77);
+		got -= network + header + extra;
+		assert(last ? got <= size : got == size);
+		assert(get16(part + network + (extra ? 4 : 2)) == got + (extra ? extra : header));
+		assert(!memcmp(part + network + header + extra, whole + network + header + done,
+			       got));
+		done += got;
+	}
+	assert(done == length - network - header);
+	assert(!frame_fragment(&spec.flow, whole, length, size, done / size + 1, 77, part));
+}
+
+static void check_garbage(void)
+{
+	struct flow flow = make_spec(AF_INET, IPPROTO_UDP, 0, 0).flow;
+	static uint8_t frame[FRAME_MAX], again[FRAME_MAX];
+	unsigned int good = 0, same = 0;
+	struct frame_view view;
+	size_t length;
+
+	for (uint32_t n = 0; n < 20000; n++) {
+		memset(frame, 0, 2000);
+		memset(again, 0xff, 2000);
+		length = garbage_build(1, n, &flow, frame);
+		assert(length >= 14 && length < 1500);
+		assert(garbage_build(1, n, &flow, again) == length &&
+		       !memcmp(frame, again, length));
+		assert(!memcmp(frame, flow.dst_mac, 6) && !memcmp(frame + 6, flow.src_mac, 6));
+		good += !parse_exactly(frame, length, &view);
+		same += garbage_build(2, n, &flow, again) == length &&
+			!memcmp(frame, again, length);
+	}
+	assert(good > 1000 && good < 10000 && same < 100);
+}
+
 int main(void)
 {
 	static const uint8_t protocols[] = { IPPROTO_UDP, IPPROTO_TCP, IPPROTO_ICMP };
@@ -106,6 +175,12 @@ int main(void)
 				check_frame(AF_INET6, protocols[protocol], vlans,
 					    payloads[payload]);
 			}
+	for (unsigned int vlans = 0; vlans <= 2; vlans++)
+		for (size_t size = 8; size <= 128; size += 8) {
+			check_fragments(AF_INET, vlans, 100, size);
+			check_fragments(AF_INET6, vlans, 100, size);
+		}
+	check_garbage();
 	puts("frames: as they should be");
 	return 0;
 }
