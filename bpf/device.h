@@ -200,10 +200,14 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 		cpu->driving_segments = 1;
 	else
 		flight = find_segment(cpu, skb, &role);
-	if (!flight || flight->candidate)
+	if (!flight)
 		return 0;
 	interface = selected_interface(config, device, true);
 	end = interface && ends_here(flight, interface->roles);
+	/* a candidate at its end has come through a switch, though no hook has told so: a kprobe
+	 * is skipped where it interrupts another one's program (trace_call_bpf) */
+	if (flight->candidate && (!end || !starts_as_it_is(cpu, flight)))
+		return 0;
 	if (!end && transmit_function(device, true) != features.tun_net_xmit) {
 		pass_device(cpu, flight, role, key_of(skb));
 		return 0;
@@ -215,6 +219,8 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	id.ifindex = device->ifindex;
 	cpu->driving_exit = note_exit(flight, role, key_of(skb), &id, now);
 	drive(cpu, flight, role, key_of(skb), end ? interface->index : VMLAT_INTERFACE_NONE);
+	if (role == ROLE_ORIGINAL)
+		flight->last_ns = now;
 	if (end && flight->direction == VMLAT_TX)
 		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_DRIVER,
 			     VMLAT_HOOK_NET_DEV_START_XMIT, now);

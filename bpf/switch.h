@@ -212,7 +212,7 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 	settle_flight(cpu, flight);
 	to_host = transmit_function(vport_device(vport, direct), direct) ==
 		  features.internal_dev_xmit;
-	if (flight->candidate && !to_host && !stays_packed(cpu, flight))
+	if (flight->candidate && !to_host && !starts_as_it_is(cpu, flight))
 		return 0;
 	flight->undirected = 0;
 	flight->fragmenting = 0;

@@ -13,8 +13,8 @@ static __always_inline void forget_candidate(struct cpu_state *cpu, struct vmlat
 	end_flight(cpu, flight, VMLAT_DIVERTED, 0);
 }
 
-/* Its end is in sight, and nobody has unpacked it: the outer packet is the VM's own. */
-static __always_inline bool stays_packed(struct cpu_state *cpu, struct vmlat_flight *flight)
+/* A candidate whose end is in sight, and that nobody has unpacked: the outer packet is the VM's own. */
+static __always_inline bool starts_as_it_is(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
 	if (flight->passed) {
 		count_start(cpu, flight);
@@ -34,8 +34,9 @@ static __always_inline int packet_unpacked(const struct sk_buff *skb)
 
 	if (!cpu || !config)
 		return 0;
-	flight = flight_of_skb(cpu, skb, &role);
-	if (!flight || role != ROLE_ORIGINAL || flight->candidate != VMLAT_PACKED)
+	flight = find_flight(cpu, key_of(skb), &role);
+	if (!flight || role != ROLE_ORIGINAL || flight->candidate != VMLAT_PACKED ||
+	    !shares_buffer(flight, skb)) /* skb_iif is cleared by now (skb_scrub_packet) */
 		return 0;
 	refusal = examine(cpu, config, skb, false, &length);
 	if (refusal != VMLAT_PASSED) {
