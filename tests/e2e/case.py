@@ -4,6 +4,7 @@
 CASES = []
 EARLY = []
 COUNTED = []
+TWO_CPUS = []
 
 
 class Failure(Exception):
@@ -26,6 +27,12 @@ def counted_case(function):
     """A case on a machine whose clock counts instructions, so that times can be compared. It has
     no guests."""
     COUNTED.append(function)
+    return function
+
+
+def two_cpus_case(function):
+    """A case on a machine with two CPUs, and without guests."""
+    TWO_CPUS.append(function)
     return function
 
 

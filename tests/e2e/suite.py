@@ -14,15 +14,22 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, COUNTED, EARLY, Failure
+from case import CASES, COUNTED, EARLY, TWO_CPUS, Failure
 
 import cases_way  # in the order in which they run
+import cases_paths
 import cases_filter
 import cases_outcome
 import cases_drops
+import cases_upcall
 import cases_middle
 import cases_cli
 import cases_tcp
+import cases_delays
+import cases_copies
+import cases_gso
+import cases_identity
+import cases_cpus
 
 
 def check_nothing_left(before):
@@ -88,7 +95,8 @@ class Group:
         return results
 
 
-GROUPS = {"usual": Group(CASES, lab.up, EARLY), "counted": Group(COUNTED, lab.host_up)}
+GROUPS = {"usual": Group(CASES, lab.up, EARLY), "two_cpus": Group(TWO_CPUS, lab.host_up),
+          "counted": Group(COUNTED, lab.host_up)}
 
 
 def chosen(functions, parts):

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Two CPUs: packets that cross from one to the other, or come by both at once, are told apart."""
+import contextlib
+import os
+
+import frames
+import lab
+import truth
+import vmlat
+from case import ensure, equal, two_cpus_case
+from lab import Tap, peer, tap9
+
+TX = ["-d", "tx", "-p", "eth0", "--timeout", "60", "--buffer", 1 << 16]
+PAYLOAD = bytes(60 + truth.NUMBER.size)
+LOOK_AT_PORT = "move:NXM_OF_UDP_DST[]->NXM_NX_REG0[0..15],output:eth0"
+BACKLOG = "net.core.netdev_max_backlog"
+
+tap8 = Tap("tap8", 8)
+
+
+def packets_of(machine, port, count):
+    return truth.stream(frames.udp(machine, peer, (port, 5201), PAYLOAD), count)
+
+
+@contextlib.contextmanager
+def two_taps():
+    with tap8.added(), tap9.added():
+        lab.flush()  # of taps of these names there may be flows still
+        for tap in tap8, tap9:
+            lab.warm(tap, peer, dst_port=lab.port())
+        yield
+
+
+def of_port(trace, port):
+    return [packet for packet in trace.packets if packet["flow"]["src_port"] == port]
+
+
+def cpus(packet):
+    """Of its first stage and its last."""
+    return packet["stages"][0]["cpu"], packet["stages"][-1]["cpu"]
+
+
+def check_overlap(written):
+    first, second = ((writes[0].before, writes[-1].after) for writes in written)
+    ensure(first[0] < second[1] and second[0] < first[1], "one wrote before the other began")
+
+
+def trace_two(streams, *jobs):
+    """Streams that two CPUs write at once, {port: count}; each packet has its own record."""
+    with contextlib.ExitStack() as stack:
+        departures = [stack.enter_context(truth.departures(port)) for port in streams]
+        with vmlat.trace(*TX) as trace:
+            written = truth.write_at_once(*jobs)
+            lab.wait_for("the last ones to leave", lambda: not lab.qdisc_root()["qlen"])
+        left = [seen() for seen in departures]
+    check_overlap(written)
+    counted = trace.end["packets"]
+    equal("started and completed", (counted["started"], counted["completed"]),
+          (sum(streams.values()),) * 2)
+    for port, *of_stream in zip(streams, written, left):
+        truth.check_told_apart(of_port(trace, port), *of_stream)
+    return trace
+
+
+def two_generators(count):
+    ports = [lab.port(), lab.port()]
+    jobs = [(tap.tap, packets_of(tap, port, count), cpu)
+            for cpu, (tap, port) in enumerate(zip((tap8, tap9), ports))]
+    with two_taps():
+        return trace_two(dict.fromkeys(ports, count), *jobs)
+
+
+@two_cpus_case
+def two_generators_at_once_have_one_record_for_each_packet():
+    with lab.qdisc("pfifo", "limit", 50000):
+        trace = two_generators(20000)
+    equal("CPUs that they began on", {(p["vm_interface"], cpus(p)[0]) for p in trace.packets},
+          {("tap8", 0), ("tap9", 1)})
+
+
+@two_cpus_case
+def packets_that_leave_a_queue_on_the_other_cpu_are_told_apart():
+    with lab.qdisc("netem", "limit", 50000, "delay", "20ms", "10ms"):
+        trace = two_generators(5000)
+    crossed = sum(len(set(cpus(p))) == 2 for p in trace.packets)
+    ensure(crossed > 100, f"{crossed} packets left on another CPU than they came by")
+
+
+@contextlib.contextmanager
+def vswitchd_on(cpu):
+    """All its threads."""
+    tasks = [int(name) for name in os.listdir(f"/proc/{lab.vswitchd()}/task")]
+    for task in tasks:
+        os.sched_setaffinity(task, [cpu])
+    try:
+        yield
+    finally:
+        for task in tasks:
+            os.sched_setaffinity(task, range(os.cpu_count()))
+
+
+def to_many_ports(machine, port, count):
+    """A stream to 200 ports, one after the other."""
+    return [frames.udp(machine, peer, (port, 40000 + number % 200),
+                       PAYLOAD[truth.NUMBER.size:] + truth.NUMBER.pack(number))
+            for number in range(count)]
+
+
+@two_cpus_case
+def cold_packets_that_come_back_on_the_other_cpu_are_told_apart():
+    """The datapath needs a flow for each port, of each tap."""
+    ports = [lab.port(), lab.port()]
+    jobs = [(tap.tap, to_many_ports(tap, port, 1000), cpu)
+            for cpu, (tap, port) in enumerate(zip((tap8, tap9), ports))]
+    with two_taps(), vswitchd_on(1), lab.rule(f"udp,dl_dst={peer.sink}", LOOK_AT_PORT):
+        trace = trace_two(dict.fromkeys(ports, 1000), *jobs)
+    up = [p for p in trace.packets if p["upcall"]]
+    ensure(len(up) > 100, f"{len(up)} went up")
+    crossed = sum(len(set(cpus(p))) == 2 for p in up)
+    ensure(crossed > 50, f"{crossed} of {len(up)} came back on another CPU")
+
+
+@contextlib.contextmanager
+def rps(tap, cpu):
+    """What comes by the tap goes on on this CPU, whose backlog has room for it."""
+    with open(f"/sys/class/net/{tap}/queues/rx-0/rps_cpus", "w", encoding="ascii") as file:
+        file.write(f"{1 << cpu:x}")
+    before = lab.run("sysctl", "-n", BACKLOG).strip()
+    lab.run("sysctl", "-qw", f"{BACKLOG}=100000")
+    try:
+        yield
+    finally:
+        lab.run("sysctl", "-qw", f"{BACKLOG}={before}")
+
+
+@two_cpus_case
+def what_rps_sends_to_the_other_cpu_begins_where_it_was_handed_over():
+    port, other = lab.port(), lab.port()
+    with two_taps(), rps("tap9", 1):
+        trace = trace_two({port: 5000, other: 1000}, ("tap9", packets_of(tap9, port, 5000), 0),
+                          ("tap8", packets_of(tap8, other, 1000), 1))
+    found = of_port(trace, port)
+    equal("hooks and CPUs of the first stage",
+          {(p["stages"][0]["hook"], p["stages"][0]["cpu"]) for p in found}, {("tun_get_user", 0)})
+    equal("CPUs of the others", {s["cpu"] for p in found for s in p["stages"][1:]}, {1})
+
+
+@two_cpus_case
+def packets_by_two_queues_of_a_tap_are_told_apart():
+    ports = [lab.port(), lab.port()]
+    with tap9.added("multi_queue"):
+        lab.flush()
+        lab.warm(tap9, peer, dst_port=lab.port())
+        trace_two(dict.fromkeys(ports, 5000),
+                  *(("tap9", packets_of(tap9, port, 5000), cpu, frames.MULTI_QUEUE)
+                    for cpu, port in enumerate(ports)))

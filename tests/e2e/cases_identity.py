@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Each packet is itself: one record with its own times and its own flow, whatever else there is."""
+import collections
+import contextlib
+import os
+import subprocess
+import tempfile
+
+import frames
+import lab
+import parser
+import records
+import truth
+import vmlat
+from case import case, ensure, equal
+from lab import Tap, peer, tap9, web1
+
+TX = ["-d", "tx", "-i", "tap9", "-p", "eth0", "--timeout", "60"]
+NUMBER = bytes(truth.NUMBER.size)
+PAYLOAD = bytes(60) + NUMBER
+
+
+def check_completed(trace, count):
+    counted = trace.end["packets"]
+    equal("started and completed", (counted["started"], counted["completed"]), (count, count))
+
+
+# --- in flight together ---
+
+def tell_apart(frame, port, count, *delay):
+    """The packets stand in eth0's queue all at once, and leave it in another order."""
+    with tap9.added(), truth.departures(port) as departures:
+        lab.warm(tap9, peer, dst_port=lab.port())
+        with lab.qdisc("netem", "limit", 2 * count, "delay", *delay):
+            with vmlat.trace(*TX) as trace:
+                writes = truth.write_stream("tap9", truth.stream(frame, count))
+                equal("packets in flight at the same time", lab.qdisc_root()["qlen"], count)
+                lab.wait_for("all of them to leave", lambda: not lab.qdisc_root()["qlen"])
+        left = departures()
+    order = sorted(left, key=lambda number: left[number])
+    ensure(order != sorted(order), "they leave in the order in which they came")
+    check_completed(trace, count)
+    truth.check_told_apart(trace.packets, writes, left)
+
+
+@case
+def five_thousand_packets_in_flight_of_the_same_headers_are_told_apart():
+    port = lab.port()
+    tell_apart(frames.udp(tap9, peer, (port, 5201), PAYLOAD), port, 5000, "6s", "1s")
+
+
+@case
+def pure_acknowledgements_in_flight_are_told_apart():
+    """The number is in what pads the frame to Ethernet's 60 bytes: the packets are the same."""
+    port = lab.port()
+    ack = frames.tcp(tap9, peer, (port, 5201))
+    tell_apart(ack + bytes(2) + NUMBER, port, 500, "2s", "500ms")
+
+
+@case
+def retransmissions_in_flight_are_told_apart():
+    """The number is behind the packet, as padding is: all of the packet is the same."""
+    port = lab.port()
+    segment = frames.tcp(tap9, peer, (port, 5201), payload=bytes(range(200)))
+    tell_apart(segment + NUMBER, port, 500, "2s", "500ms")
+
+
+# --- addresses that are used again ---
+
+tap8 = Tap("tap8", 8)
+PING = [*lab.PEER, "ping", "-q", web1.ip]
+NEVER = 10 ** 9  # microseconds, as a threshold
+
+
+@contextlib.contextmanager
+def other_traffic():
+    """It gets and frees skbs all the time."""
+    send = [lab.TRAFFIC, *tap8.send_words(peer, 1 << 31, {"burst": True})]
+    started = [subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+               for words in ([*PING, "-f"], ["nice", *send])]
+    try:
+        yield
+        ensure(all(one.poll() is None for one in started), "the other traffic has ended")
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+
+
+def write_among_others(port, count):
+    """The truth about `count` packets: (writes, departures)."""
+    packets = truth.stream(frames.udp(tap9, peer, (port, 5201), PAYLOAD), count)
+    with truth.departures(port) as departures:
+        with other_traffic():
+            writes = truth.write_stream("tap9", packets)
+        lab.wait_for("the last ones to leave", lambda: not lab.qdisc_root()["qlen"])
+        return writes, departures()
+
+
+def slowest_tenth():
+    """The time in microseconds that a tenth of the packets needs at least."""
+    with vmlat.trace(*TX, "-l", NEVER):
+        writes, left = write_among_others(lab.port(), 2000)
+    totals = sorted(left[number].at - write.before for number, write in enumerate(writes))
+    return totals[len(totals) * 9 // 10] // 1000
+
+
+def reuse_addresses(count):
+    """Only the slowest are reported: a record of two packets would be one of them."""
+    with tap9.added(), tap8.added():
+        for tap in tap8, tap9:
+            lab.warm(tap, peer, dst_port=lab.port())
+        lab.run(*PING, "-c", "3")
+        threshold = slowest_tenth()
+        with vmlat.trace(*TX, "-v", "-l", threshold, "--buffer", 1 << 16) as trace:
+            writes, left = write_among_others(lab.port(), count)
+    check_completed(trace, count)
+    ensure(trace.packets, f"none needs {threshold} us")
+    truth.identify(trace.packets, writes, left)
+    longest = max(left[number].before - write.before for number, write in enumerate(writes[:-1]))
+    ensure(max(p["total_ns"] for p in trace.packets) <= longest + truth.CLOCKS_NS,
+           "a record is longer than the longest way")
+    addresses = {packet["stages"][0]["skb"] for packet in trace.packets}
+    ensure(len(addresses) < len(trace.packets), "no address was used again")
+
+
+@case
+def no_record_spans_two_of_a_hundred_thousand_packets():
+    with lab.qdisc("pfifo", "limit", 100000):
+        reuse_addresses(100000)
+
+
+@case
+def no_record_spans_two_packets_that_a_queue_held():
+    with lab.qdisc("netem", "limit", 100000, "delay", "1ms"):
+        reuse_addresses(20000)
+
+
+# --- garbage ---
+
+SEED = 7
+ALL_OUTCOMES = ["--outcome", ",".join(records.OUTCOMES)]
+
+
+def garbage(machine, first, count):
+    """Sends it; what each frame is, by another parser."""
+    flow = {"garbage": SEED, "first_seq": first}
+    with tempfile.NamedTemporaryFile() as file:
+        words = machine.send_words(peer, count, {**flow, "pcap": file.name})
+        for name in "--interface", "--tap":
+            if name in words:
+                del words[words.index(name):words.index(name) + 2]
+        lab.run(lab.TRAFFIC, *words)
+        facts = [parser.parse(frame) for frame in parser.read_capture(file.name)]
+    equal("frames", len(facts), count)
+    before = lab.counter(machine.tap, "rx_packets")
+    machine.send(peer, count, **flow, burst=True)
+    lab.wait_for("the frames to come out of the machine",
+                 lambda: lab.counter(machine.tap, "rx_packets") - before == count)
+    return facts
+
+
+def facts_of(packet):
+    flow = packet["flow"] and tuple(packet["flow"][name] for name in records.FLOW)
+    return parser.Facts(flow, tuple(packet["vlan"]), packet["length"], packet["ip_id"],
+                        packet["tcp_seq"], packet["fragment"], None)
+
+
+def check_facts(facts, trace):
+    """All that is said of the frames is what the other parser says."""
+    should = collections.Counter(fact._replace(error=None) for fact in facts)
+    is_ = collections.Counter(facts_of(packet) for packet in trace.packets)
+    missing, surplus = should - is_, is_ - should
+    equal("frames told otherwise: not reported, reported instead",
+          (sum(missing.values()), list(missing)[:3], list(surplus)[:3]), (0, [], []))
+    errors = collections.Counter(fact.error for fact in facts)
+    equal("truncated and malformed",
+          (trace.end["errors"]["truncated"], trace.end["errors"]["malformed"]),
+          (errors["truncated"], errors["malformed"]))
+
+
+@case
+def ten_thousand_frames_of_garbage_are_told_as_another_parser_tells_them():
+    words = ["-d", "tx", "-i", "tap9,vnet0", "-p", "eth0"]
+    with tap9.added():
+        with vmlat.traces([*words, *ALL_OUTCOMES], [*words, "-P", "tcp", "--src-port", "0-32767"],
+                          odd=True) as (trace, filtered):
+            before, lost_before = lab.counter("eth0", "tx_packets"), lab.upcalls()[0]
+            facts = garbage(tap9, 0, 5000) + garbage(web1, 5000, 5000)
+            trace.wait_lines(len(facts), 60)
+        left = lab.counter("eth0", "tx_packets") - before
+        lost = lab.upcalls()[0] - lost_before
+    check_facts(facts, trace)
+    equal("reports lost, not delivered, unstarted", [trace.end["events"]["lost"],
+          trace.end["not_delivered"], trace.end["unstarted"]], [0, 0, 0])
+    equal("completed, upcalls lost", [trace.end["packets"][name] for name in ("completed",
+          "upcall_lost")], [left, lost])
+    equal("TCP from a lower port", filtered.end["packets"]["started"],
+          sum(1 for fact in facts if fact.flow and fact.flow[0] == "tcp"
+              and fact.flow[2] is not None and fact.flow[2] < 32768))
+
+
+# --- fragments ---
+
+def send_fragments(count, ports, **flow):
+    """Datagrams of three fragments each, to each of the ports."""
+    for family in {}, {"src_ip": tap9.ip6, "dst_ip": peer.ip6}:
+        for port in ports:
+            tap9.send(peer, count, dst_port=port, payload=200, fragment=80, **family, **flow)
+
+
+@contextlib.contextmanager
+def fragments_traced(count, *words):
+    """A trace, with every kind of fragment in the datapath's table; `count` leave by eth0."""
+    with tap9.added():
+        send_fragments(1, [lab.port()])
+        lab.wait_for("flows of fragments",
+                     lambda: sum("frag=" in flow and "in_port(tap9)" in flow
+                                 for flow in lab.flows()) >= 4)
+        before = lab.counter("eth0", "tx_packets")
+        with vmlat.trace(*TX, *words) as trace:
+            yield trace
+            lab.wait_for("the fragments to leave",
+                         lambda: lab.counter("eth0", "tx_packets") - before == count)
+
+
+def told(trace):
+    """How often: (which fragment, port)."""
+    return collections.Counter((p["fragment"], p["flow"]["dst_port"]) for p in trace.packets)
+
+
+@case
+def later_fragments_have_the_ports_of_their_first():
+    ports = [lab.port(), lab.port()]
+    with fragments_traced(120) as trace:
+        send_fragments(10, ports)
+    equal("fragments", told(trace), {(which, port): count for port in ports
+                                     for which, count in (("first", 20), ("later", 40))})
+    check_completed(trace, 120)
+
+
+@case
+def fragments_before_their_first_are_named_unmatched():
+    port = lab.port()
+    with fragments_traced(60) as trace:
+        send_fragments(10, [port], reverse=True)
+    equal("fragments", told(trace), {("unmatched", None): 40, ("first", port): 20})
+    check_completed(trace, 60)
+
+
+@case
+def a_port_filter_takes_the_fragments_that_are_known_to_have_the_port():
+    port, other = lab.port(), lab.port()
+    with fragments_traced(180, "--dst-port", port) as trace:
+        send_fragments(10, [port, other])
+        send_fragments(10, [port], reverse=True, first_seq=10)
+    equal("fragments", told(trace), {("first", port): 40, ("later", port): 40})
+    check_completed(trace, 80)
+
+
+@case
+def fragments_that_a_port_filter_cannot_know_are_named_when_nothing_is_reported():
+    port, other = lab.port(), lab.port()
+    with fragments_traced(60, "--dst-port", port) as trace:
+        send_fragments(10, [other], reverse=True)
+        lab.wait_for("the explanation", lambda: "turned away" in trace.errors())
+    ensure("40 by a port of a fragment whose first was not seen" in trace.errors()
+           and "20 by --dst-port" in trace.errors(), f"stderr: {trace.errors()}")
