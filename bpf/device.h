@@ -23,7 +23,7 @@ static __always_inline bool may_change_cpu(const struct sk_buff *skb, bool direc
 	       (direct ? qdisc->flags : BPF_CORE_READ(qdisc, flags)) & NOLOCK;
 }
 
-/* A copy has passed its device's queue, or come to its end. */
+/* A copy, or a segment, has passed its device's queue, or come to its end. */
 static __noinline int note_way(struct vmlat_flight *flight, __u32 role, enum vmlat_stage stage,
 			       __u64 now)
 {
@@ -53,11 +53,13 @@ static __always_inline void visit_device(void *ctx, struct cpu_state *cpu,
 					 struct vmlat_flight *flight, __u32 role,
 					 enum vmlat_stage stage, enum vmlat_hook hook, __u64 ns)
 {
-	if (role >= VMLAT_EXITS)
+	if (role >= VMLAT_EXITS) {
 		visit_as(ctx, cpu, flight, role, stage, hook, ns);
-	else if (!is_originals(flight, role))
-		note_way(flight, role, stage, ns);
-	else if (stage != VMLAT_STAGE_XMIT) /* which the segments' packet has passed, as a whole */
+		return;
+	}
+	note_way(flight, role, stage, ns);
+	/* the packet of these segments has passed xmit as a whole */
+	if (is_originals(flight, role) && stage != VMLAT_STAGE_XMIT)
 		visit_of_one(ctx, cpu, flight, flight->visits - 1, stage, hook, ns);
 }
 
