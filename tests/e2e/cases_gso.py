@@ -196,6 +196,7 @@ def check_joined(packets, lengths, whole):
         equal("stages", stages(packet), RX_COLD if up else RX)
         parts = 1 if whole and not up else math.ceil((packet["length"] - HEADERS) / SIZE)
         equal("segments, and those lost", (packet["segments"], packet["segments_lost"]), (parts, 0))
+        equal("exits' times", [one["offset_ns"] for one in packet["exits"]], [packet["total_ns"]])
 
 
 @case
