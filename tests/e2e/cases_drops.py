@@ -25,7 +25,8 @@ def check_dropped(packets, count, where, reason, last):
 
 @case
 def packets_that_the_tap_of_a_standing_vhost_drops_are_dropped():
-    """The guest stands still: vhost fills what the guest gave it, then the tap's ring fills."""
+    """The guest stands still: vhost fills what the guest gave it, unless it stands still with it
+    (6.4), then the tap's ring fills."""
     port, count = lab.port(), 1800
     lab.warm(peer, web1, dst_port=port)
     dropped, arrived = lab.counter("vnet0", "tx_dropped"), lab.counter("eth0", "rx_packets")
@@ -35,7 +36,7 @@ def packets_that_the_tap_of_a_standing_vhost_drops_are_dropped():
             lab.wait_for("the packets to arrive",
                          lambda: lab.counter("eth0", "rx_packets") - arrived == count)
     dropped = lab.counter("vnet0", "tx_dropped") - dropped
-    ensure(100 < dropped < count - 1000, f"the tap counts {dropped} as dropped")
+    ensure(100 < dropped < count, f"the tap counts {dropped} as dropped")
     check_outcomes(trace, started=count, completed=count - dropped, dropped=dropped)
     check_dropped(trace.packets, dropped, "tun_net_xmit", drop_reason("FULL_RING", (5, 18)), "tap")
 
@@ -74,7 +75,8 @@ def packets_for_a_link_that_is_down_are_dropped():
             trace.wait_lines(count)
             equal("packets that eth0 sent", lab.counter("eth0", "tx_packets"), sent)
     check_outcomes(trace, started=count, dropped=count)
-    check_dropped(trace.packets, count, "do_execute_actions", "NOT_SPECIFIED", "datapath")
+    reason = "DEV_READY" if lab.KERNEL >= (6, 6) else drop_reason("NOT_SPECIFIED", (5, 17))
+    check_dropped(trace.packets, count, "do_execute_actions", reason, "datapath")
 
 
 @contextlib.contextmanager

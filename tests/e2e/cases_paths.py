@@ -218,9 +218,9 @@ def each_queue_of_a_tap_is_measured():
     with tap9.added("multi_queue"), frames.end_of("tap9", frames.MULTI_QUEUE) as one, \
             frames.end_of("tap9", frames.MULTI_QUEUE) as other:
         with vmlat.trace("-i", "tap9") as trace:
-            for _ in range(count):
+            for number in range(count):
                 for device, port in zip((one, other), ports):
-                    os.write(device, frames.udp(tap9, peer, (12345, port), b"x" * 8))
+                    os.write(device, frames.udp(tap9, peer, (number, port), bytes(8)))
             peer.send_all(tap9, [{"count": 1, "src_port": 3000 + n} for n in range(count)])
             queues = [0, 0]
             lab.wait_for("the packets to arrive", lambda: add_waiting(queues, one, other) == count)
