@@ -5,6 +5,7 @@ CASES = []
 EARLY = []
 COUNTED = []
 TWO_CPUS = []
+PLANTED = []
 
 
 class Failure(Exception):
@@ -33,6 +34,12 @@ def counted_case(function):
 def two_cpus_case(function):
     """A case on a machine with two CPUs, and without guests."""
     TWO_CPUS.append(function)
+    return function
+
+
+def fails_planted(function):
+    """A case that a build which mixes packets up (tests/planted) has to fail. It needs no guests."""
+    PLANTED.append(function)
     return function
 
 

@@ -13,6 +13,7 @@ from lab import Tap, peer, tap9
 TX = ["-d", "tx", "-p", "eth0", "--timeout", "60", "--buffer", 1 << 16]
 PAYLOAD = bytes(60 + truth.NUMBER.size)
 LOOK_AT_PORT = "move:NXM_OF_UDP_DST[]->NXM_NX_REG0[0..15],output:eth0"
+PATIENT = ["pfifo", "limit", 50000]  # the usual qdisc drops what waits for long
 BACKLOG = "net.core.netdev_max_backlog"
 
 tap8 = Tap("tap8", 8)
@@ -72,7 +73,7 @@ def two_generators(count):
 
 @two_cpus_case
 def two_generators_at_once_have_one_record_for_each_packet():
-    with lab.qdisc("pfifo", "limit", 50000):
+    with lab.qdisc(*PATIENT):
         trace = two_generators(20000)
     equal("CPUs that they began on", {(p["vm_interface"], cpus(p)[0]) for p in trace.packets},
           {("tap8", 0), ("tap9", 1)})
@@ -96,7 +97,8 @@ def vswitchd_on(cpu):
         yield
     finally:
         for task in tasks:
-            os.sched_setaffinity(task, range(os.cpu_count()))
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(task, range(os.cpu_count()))
 
 
 def to_many_ports(machine, port, count):
@@ -136,7 +138,7 @@ def rps(tap, cpu):
 @two_cpus_case
 def what_rps_sends_to_the_other_cpu_begins_where_it_was_handed_over():
     port, other = lab.port(), lab.port()
-    with two_taps(), rps("tap9", 1):
+    with two_taps(), rps("tap9", 1), lab.qdisc(*PATIENT):
         trace = trace_two({port: 5000, other: 1000}, ("tap9", packets_of(tap9, port, 5000), 0),
                           ("tap8", packets_of(tap8, other, 1000), 1))
     found = of_port(trace, port)
@@ -151,6 +153,7 @@ def packets_by_two_queues_of_a_tap_are_told_apart():
     with tap9.added("multi_queue"):
         lab.flush()
         lab.warm(tap9, peer, dst_port=lab.port())
-        trace_two(dict.fromkeys(ports, 5000),
-                  *(("tap9", packets_of(tap9, port, 5000), cpu, frames.MULTI_QUEUE)
-                    for cpu, port in enumerate(ports)))
+        with lab.qdisc(*PATIENT):
+            trace_two(dict.fromkeys(ports, 5000),
+                      *(("tap9", packets_of(tap9, port, 5000), cpu, frames.MULTI_QUEUE)
+                        for cpu, port in enumerate(ports)))

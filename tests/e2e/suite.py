@@ -14,7 +14,7 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, COUNTED, EARLY, TWO_CPUS, Failure
+from case import CASES, COUNTED, EARLY, PLANTED, TWO_CPUS, Failure
 
 import cases_way  # in the order in which they run
 import cases_paths
@@ -96,7 +96,7 @@ class Group:
 
 
 GROUPS = {"usual": Group(CASES, lab.up, EARLY), "two_cpus": Group(TWO_CPUS, lab.host_up),
-          "counted": Group(COUNTED, lab.host_up)}
+          "counted": Group(COUNTED, lab.host_up), "planted": Group(PLANTED, lab.host_up)}
 
 
 def chosen(functions, parts):
@@ -105,9 +105,9 @@ def chosen(functions, parts):
 
 
 def list_cases(groups, parts):
-    for group in groups:
-        for function in chosen([*group.early, *group.cases], parts):
-            print(function.__name__)
+    functions = [function for group in groups for function in [*group.early, *group.cases]]
+    for function in dict.fromkeys(chosen(functions, parts)):
+        print(function.__name__)
 
 
 def main():

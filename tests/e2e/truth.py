@@ -9,6 +9,7 @@ next one of the stream.
 """
 import bisect
 import collections
+import concurrent.futures
 import contextlib
 import ctypes
 import datetime
@@ -21,7 +22,7 @@ import time
 
 import frames
 import sniffer
-from case import equal
+from case import Failure, equal
 
 NUMBER = struct.Struct("!I")
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
@@ -55,20 +56,9 @@ def write_stream(tap, packets, cpu=None, flags=0):
 def write_at_once(*jobs):
     """Each with the arguments of write_stream, in processes that begin together: [[Write]]."""
     processes = multiprocessing.get_context("fork")
-    together = processes.Barrier(len(jobs))
-    results = [processes.SimpleQueue() for _ in jobs]
-
-    def work(job, result):
-        together.wait(60)
-        result.put(write_stream(*job))
-
-    started = [processes.Process(target=work, args=one) for one in zip(jobs, results)]
-    for one in started:
-        one.start()
-    written = [result.get() for result in results]
-    for one in started:
-        one.join()
-    return written
+    all_there = processes.Barrier(len(jobs))
+    with concurrent.futures.ProcessPoolExecutor(len(jobs), processes, all_there.wait) as pool:
+        return [one.result() for one in [pool.submit(write_stream, *job) for job in jobs]]
 
 
 def _only_from(port):
@@ -131,6 +121,17 @@ def identify(packets, writes, left):
         numbers.append(number)
     equal("records with another's times", (len(wrong), wrong[:3]), (0, []))
     return numbers
+
+
+def check_sees_a_mix_up(packets, writes, left):
+    """Two records with each other's times are found."""
+    first, second = packets[0], packets[len(packets) // 2]
+    swapped = [{**first, "total_ns": second["total_ns"]}, {**second, "total_ns": first["total_ns"]}]
+    try:
+        identify(swapped, writes, left)
+    except Failure:
+        return
+    raise Failure(f"nobody sees that these have each other's times: {swapped}")
 
 
 def check_told_apart(packets, writes, left):
