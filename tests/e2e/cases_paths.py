@@ -195,6 +195,20 @@ def tunnels_that_end_in_the_guest_are_not_unpacked():
     check_counted(traces[1])
 
 
+# --- a NIC that leaves the headers in a page ---
+
+@case
+def packets_of_any_length_that_a_nic_received_have_their_flow():
+    port, count = lab.port(), 20
+    lab.warm(peer, web1, dst_port=port)
+    with vmlat.trace("-d", "rx", "-i", "vnet0", "--dst-port", port) as trace:
+        lab.deliver(peer, web1, count, dst_port=port, payload=1000)
+        with topology.without_gro("eth0"):
+            lab.deliver(peer, web1, count, dst_port=port, payload=1000)
+    check_counted(trace, started=2 * count, completed=2 * count)
+    check_way(trace.packets, [FROM_NIC, *BRIDGE, TO_GUEST])
+
+
 # --- a tap of several queues ---
 
 def waiting(device):

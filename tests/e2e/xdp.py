@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import resource
 import struct
 
 import bpf
@@ -24,6 +25,8 @@ def _command(number, format_, *values):
 @contextlib.contextmanager
 def drops_all(device):
     """Native XDP drops each packet of the device, before there is an skb of it."""
+    unlimited = resource.RLIM_INFINITY, resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)  # until 5.11 it counts
     code = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", MOVE_TO_R0, 0, 0, XDP_DROP,
                                                    EXIT, 0, 0, 0))
     licence = ctypes.create_string_buffer(b"GPL")
