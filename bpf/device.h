@@ -16,9 +16,6 @@ static __always_inline bool may_change_cpu(const struct sk_buff *skb, bool direc
 
 	if (!(direct ? (__u64)qdisc->enqueue : (__u64)BPF_CORE_READ(qdisc, enqueue)))
 		return false;
-	/* a stopped queue has it put back (sch_direct_xmit, dev_requeue_skb), which nothing tells */
-	if (direct ? skb->dev->_tx->state : BPF_CORE_READ(skb, dev, _tx, state))
-		return true;
 	return !features.qdisc_enqueue ||
 	       (direct ? qdisc->flags : BPF_CORE_READ(qdisc, flags)) & NOLOCK;
 }
@@ -89,6 +86,21 @@ static __always_inline int packet_kept(const struct sk_buff *skb)
 	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
 
 	if (flight && !flight->candidate && flight->carrier == key_of(skb))
+		publish_flight(cpu, flight);
+	return 0;
+}
+
+/*
+ * The device's queue was stopped, and the packet that had passed the qdisc by is put back into it
+ * (sch_direct_xmit): dev_requeue_skb says so to __netif_schedule, before any CPU can take it out.
+ * Others call that, too, and then the flight is published for nothing.
+ */
+static __always_inline int packet_put_back(void)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
+
+	if (flight && !flight->candidate)
 		publish_flight(cpu, flight);
 	return 0;
 }

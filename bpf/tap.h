@@ -82,10 +82,7 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	return 0;
 }
 
-/*
- * A packet that is in this CPU's slot still is in a queue whose device was stopped: the qdisc
- * was passed by and the packet put back (sch_direct_xmit, dev_requeue_skb), which nothing tells.
- */
+/* A packet that is in this CPU's slot still has left its call stack unseen. */
 static __always_inline int tap_call_ends(void)
 {
 	const struct vmlat_config *config = configuration();

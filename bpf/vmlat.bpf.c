@@ -180,6 +180,8 @@ int BPF_PROG(napi_gro_receive_exit__tp, int result)
 
 HOOK(__dev_queue_xmit, (struct sk_buff * skb), packet_queued(ctx, skb, direct))
 
+HOOK(__netif_schedule, (void *qdisc), packet_put_back())
+
 HOOK(tun_net_xmit, (struct sk_buff * skb), packet_at_tap(ctx, skb))
 
 /* Qdisc, netdev_queue, skb */

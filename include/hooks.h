@@ -88,6 +88,7 @@ enum vmlat_hook_kind {
 	  nf_ct_frag6_gather)                                                               \
 	X(IP_DO_FRAGMENT, NONE, BOTH, FUNCTION, OPTIONAL, "", ip_do_fragment)               \
 	X(IP6_FRAGMENT, NONE, BOTH, FUNCTION, OPTIONAL, "", ip6_fragment)                   \
+	X(NETIF_SCHEDULE, NONE, BOTH, FUNCTION, OPTIONAL, "", __netif_schedule)             \
 	X(GRO_CELLS_RECEIVE, NONE, RX, FUNCTION, FOR_TUNNELS, "", gro_cells_receive)        \
 	X(NAPI_GRO_RECEIVE_ENTRY, NONE, RX, TRACEPOINT, FOR_TUNNELS, "",                    \
 	  napi_gro_receive_entry)                                                           \
