@@ -30,6 +30,8 @@ SOURCE_PORT = 14 + 20  # where it is in a frame without tags and IP options
 ROOM = 256 << 20
 CLOCKS_NS = 3000  # how far apart two readings of CLOCK_REALTIME may be, one of them computed
 
+_barriers = []
+
 Write = collections.namedtuple("Write", "before after")
 Departure = collections.namedtuple("Departure", "at before")  # and the next one
 
@@ -39,13 +41,15 @@ def stream(frame, count):
     return [frame[:-NUMBER.size] + NUMBER.pack(number) for number in range(count)]
 
 
-def write_stream(tap, packets, cpu=None, flags=0):
-    """Writes them to a tap: [Write]."""
+def write_stream(tap, packets, cpu=None, flags=0, ready=None):
+    """Writes them to a tap, when all are ready: [Write]."""
     writes = []
     if cpu is not None:
         os.sched_setaffinity(0, [cpu])
     with frames.end_of(tap, flags) as device:
         write, now = os.write, time.time_ns
+        if ready:
+            ready()
         for packet in packets:
             before = now()
             write(device, packet)
@@ -53,12 +57,16 @@ def write_stream(tap, packets, cpu=None, flags=0):
     return writes
 
 
+def _together(job):
+    return write_stream(*job, ready=functools.partial(_barriers[-1].wait, 60))
+
+
 def write_at_once(*jobs):
     """Each with the arguments of write_stream, in processes that begin together: [[Write]]."""
     processes = multiprocessing.get_context("fork")
-    all_there = processes.Barrier(len(jobs))
-    with concurrent.futures.ProcessPoolExecutor(len(jobs), processes, all_there.wait) as pool:
-        return [one.result() for one in [pool.submit(write_stream, *job) for job in jobs]]
+    _barriers.append(processes.Barrier(len(jobs)))  # which they inherit
+    with concurrent.futures.ProcessPoolExecutor(len(jobs), processes) as pool:
+        return list(pool.map(_together, jobs))
 
 
 def _only_from(port):
