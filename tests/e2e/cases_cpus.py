@@ -74,7 +74,7 @@ def two_generators(count):
 @two_cpus_case
 def two_generators_at_once_have_one_record_for_each_packet():
     with lab.qdisc(*PATIENT):
-        trace = two_generators(20000)
+        trace = two_generators(8000)  # all of which may be in flight at once
     equal("CPUs that they began on", {(p["vm_interface"], cpus(p)[0]) for p in trace.packets},
           {("tap8", 0), ("tap9", 1)})
 
@@ -144,7 +144,8 @@ def what_rps_sends_to_the_other_cpu_begins_where_it_was_handed_over():
     found = of_port(trace, port)
     equal("hooks and CPUs of the first stage",
           {(p["stages"][0]["hook"], p["stages"][0]["cpu"]) for p in found}, {("tun_get_user", 0)})
-    equal("CPUs of the others", {s["cpu"] for p in found for s in p["stages"][1:]}, {1})
+    # the last stage is where the queue is run
+    equal("CPUs of the others", {s["cpu"] for p in found for s in p["stages"][1:-1]}, {1})
 
 
 @two_cpus_case
