@@ -23,8 +23,9 @@ def dummies(*names):
     with Changes() as changes:
         for name in names:
             changes.do(f"ip link add {name} up type dummy", f"ip link del {name}")
-            changes.do(f"ovs-vsctl -t 30 add-port br0 {name}",
-                       f"ovs-vsctl -t 30 --if-exists del-port br0 {name}")
+        ports = [" ".join(f"-- {verb} br0 {name}" for name in names)
+                 for verb in ("add-port", "--if-exists del-port")]
+        changes.do(*(f"ovs-vsctl -t 30 {each}" for each in ports))
         yield
 
 
