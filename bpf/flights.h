@@ -503,9 +503,9 @@ GLOBAL int end_shared(__u32 index, __u32 given_up)
 {
 	struct flight_slot *slot = slot_at(index);
 	struct cpu_state *cpu = this_cpu();
+	const struct vmlat_exit *by = NULL;
 	struct vmlat_flight *flight;
-	__u32 by = VMLAT_EXITS;
-	bool completed;
+	__u32 index_of_by = 0;
 
 	if (!slot || !cpu)
 		return 0;
@@ -514,23 +514,24 @@ GLOBAL int end_shared(__u32 index, __u32 given_up)
 	__sync_fetch_and_add(&slot->fence, 1);
 	if (flight->place != VMLAT_LEAVING)
 		return 0;
-	completed = flight->outcome == VMLAT_COMPLETED;
 	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
 		if (!exit->closed && given_up == VMLAT_OUTCOME_COUNT)
 			return 0;
-		if (exit->closed && exit->outcome == VMLAT_COMPLETED && !completed) {
-			flight->outcome = VMLAT_COMPLETED;
-			flight->last_ns = exit->ns;
-			completed = true;
-			by = i;
-		}
+		if (!by && exit->closed && exit->outcome == VMLAT_COMPLETED)
+			by = exit;
+		if (by == exit)
+			index_of_by = i;
 	}
 	if (!take_token(flight))
 		return 0;
-	if (by < VMLAT_EXITS && flight->exit[by & (VMLAT_EXITS - 1)].skb != flight->carrier)
-		take_way(index, by);
+	if (by && flight->outcome != VMLAT_COMPLETED) {
+		flight->outcome = VMLAT_COMPLETED;
+		flight->last_ns = by->ns;
+		if (by->skb != flight->carrier)
+			take_way(index, index_of_by);
+	}
 	if (flight->outcome == VMLAT_OUTCOME_COUNT)
 		flight->outcome = given_up; /* the original's own segments are among the open */
 	return finish_flight(cpu, flight);
