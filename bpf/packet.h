@@ -95,10 +95,13 @@ static __always_inline void add_vlan(struct vmlat_flow *flow, __u16 tci)
 	}
 }
 
-/* Tags that stand in the packet itself, behind the one that the skb may carry beside it. */
+/*
+ * Tags that stand in the packet itself, behind the one that the skb may carry beside it: two in
+ * all, wherever they stand. A third is an EtherType of its own, as for Open vSwitch.
+ */
 static __always_inline enum parsed parse_vlans(struct cursor *c, struct vmlat_flow *flow)
 {
-	for (int i = 0; i < 2 && is_vlan(c->ethertype); i++) {
+	for (int i = 0; i < 2 && flow->vlans < 2 && is_vlan(c->ethertype); i++) {
 		const __u8 *tag = peek(c, 4);
 
 		if (!tag)
@@ -147,6 +150,14 @@ static __always_inline enum vmlat_fragment which_fragment(__u32 offset, bool mor
 	return more ? VMLAT_FIRST_FRAGMENT : VMLAT_WHOLE;
 }
 
+/* What an IP header says that follows its first `fixed` bytes; 0 in a BIG TCP packet (IPv6 since 5.19, IPv4 since 6.3), whose length has no room there. */
+static __always_inline __u32 length_of(const struct cursor *c, __u16 said, __u32 fixed)
+{
+	__u32 length = c->length - c->at;
+
+	return said || length - fixed <= 0xffff ? said : length - fixed;
+}
+
 static __always_inline enum parsed parse_ipv4(struct cursor *c, struct vmlat_flow *flow)
 {
 	const __u8 *ip = peek(c, 20);
@@ -155,13 +166,10 @@ static __always_inline enum parsed parse_ipv4(struct cursor *c, struct vmlat_flo
 	if (!ip)
 		return PARSED_TRUNCATED;
 	header = (ip[0] & 15) * 4;
-	total = get16(ip + 2);
-	if (ip[0] >> 4 != 4 || header < 20)
+	total = length_of(c, get16(ip + 2), 0);
+	if (ip[0] >> 4 != 4 || header < 20 || total < header || c->at + total > c->length)
 		return PARSED_MALFORMED;
-	/* a length of 0 is an IPv4 BIG TCP packet (6.3) */
-	if (total && (total < header || c->at + total > c->length))
-		return PARSED_MALFORMED;
-	c->ip_end = total ? c->at + total : c->length;
+	c->ip_end = c->at + total;
 	copy_address(flow->src, ip + 12, 1);
 	copy_address(flow->dst, ip + 16, 1);
 	flow->protocol = ip[9];
@@ -180,6 +188,7 @@ enum step {
 	STEP_DONE,
 	STEP_LATER_FRAGMENT, /* what follows is no header */
 	STEP_TRUNCATED,
+	STEP_MALFORMED,
 };
 
 static __always_inline bool is_extension(__u8 protocol)
@@ -193,6 +202,7 @@ static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_f
 {
 	bool fragment = flow->protocol == IPV6_FRAGMENT;
 	const __u8 *header;
+	__u32 after;
 	__u16 offset;
 
 	if (!is_extension(flow->protocol))
@@ -200,8 +210,15 @@ static __always_inline enum step skip_extension(struct cursor *c, struct vmlat_f
 	header = peek(c, 8);
 	if (!header)
 		return STEP_TRUNCATED;
+	if (c->at + 8 > c->ip_end)
+		return STEP_MALFORMED;
+	after = c->at + (fragment ? 8 : header[1] * 8 + 8);
+	if (after > c->end)
+		return STEP_TRUNCATED;
+	if (after > c->ip_end)
+		return STEP_MALFORMED;
 	flow->protocol = header[0];
-	c->at += fragment ? 8 : header[1] * 8 + 8;
+	c->at = after;
 	if (!fragment)
 		return STEP_MORE;
 	offset = get16(header + 2);
@@ -233,15 +250,17 @@ static __always_inline enum parsed parse_ipv6(struct cursor *c, struct vmlat_flo
 
 	if (!ip)
 		return PARSED_TRUNCATED;
-	payload = get16(ip + 4);
+	payload = length_of(c, get16(ip + 4), 40);
 	if (ip[0] >> 4 != 6 || c->at + 40 + payload > c->length)
 		return PARSED_MALFORMED;
 	copy_address(flow->src, ip + 8, 4);
 	copy_address(flow->dst, ip + 24, 4);
 	flow->protocol = ip[6];
 	c->at += 40;
-	c->ip_end = payload ? c->at + payload : c->length; /* 0: BIG TCP (5.19) */
+	c->ip_end = c->at + payload;
 	step = skip_extensions(c, flow);
+	if (step == STEP_MALFORMED)
+		return PARSED_MALFORMED;
 	if (step == STEP_TRUNCATED || (step == STEP_MORE && is_extension(flow->protocol)))
 		return PARSED_TRUNCATED;
 	return step == STEP_LATER_FRAGMENT ? PARSED : parse_ports(c, flow);
