@@ -26,14 +26,13 @@ static __noinline int note_way(struct vmlat_flight *flight, __u32 role, enum vml
 {
 	struct flight_slot *slot = slot_at(flight->slot);
 	struct way *way = slot ? way_at(slot, role) : NULL;
-	struct vmlat_exit *exit = exit_at(flight, role);
 
-	if (!way || !exit)
+	if (!way)
 		return 0;
 	if (stage == VMLAT_STAGE_XMIT)
 		way->xmit_ns = now;
 	else
-		way->end_ns = exit->ns = now;
+		way->end_ns = now;
 	return 0;
 }
 
@@ -245,14 +244,21 @@ static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	struct vmlat_exit *exit;
+	__u64 now;
 
 	if (!cpu || cpu->driving_skb != key_of(skb) ||
 	    cpu->driving_interface == VMLAT_INTERFACE_NONE)
 		return 0;
 	flight = flight_of(&cpu->driving);
-	if (flight && flight->direction == VMLAT_RX)
-		visit_device(ctx, cpu, flight, cpu->driving_role, VMLAT_STAGE_TAP_OUT,
-			     VMLAT_HOOK_TUN_NET_XMIT, bpf_ktime_get_ns());
+	if (!flight || flight->direction != VMLAT_RX)
+		return 0;
+	now = bpf_ktime_get_ns();
+	visit_device(ctx, cpu, flight, cpu->driving_role, VMLAT_STAGE_TAP_OUT,
+		     VMLAT_HOOK_TUN_NET_XMIT, now);
+	exit = exit_at(flight, cpu->driving_exit);
+	if (exit)
+		exit->ns = now; /* it leaves here, not where it was given to the device */
 	return 0;
 }
 
