@@ -44,11 +44,21 @@ bool hook__needed(enum vmlat_hook id, const struct hook_use *use)
 	return hooks[id].need != HOOK_FOR_RPS || use->rps;
 }
 
-static struct hook_choice chosen(const char *name, const char *suffix, const char *attach)
+static struct hook_choice chosen(const struct hook *hook, enum attach_way way)
 {
-	struct hook_choice choice = { .attach = attach };
+	static const struct {
+		const char *attach, *suffix;
+	} ways[][BY_PROBE + 1] = {
+		[VMLAT_TRACEPOINT][BY_TRACING] = { "tracepoint", "tp" },
+		[VMLAT_FUNCTION][BY_TRACING] = { "fentry", "fentry" },
+		[VMLAT_FUNCTION][BY_PROBE] = { "kprobe", "kprobe" },
+		[VMLAT_RETURN][BY_TRACING] = { "fexit", "fexit" },
+		[VMLAT_RETURN][BY_PROBE] = { "kretprobe", "kretprobe" },
+	};
+	struct hook_choice choice = { .attach = ways[hook->kind][way].attach, .way = way };
 
-	snprintf(choice.program, sizeof(choice.program), "%s__%s", name, suffix);
+	snprintf(choice.program, sizeof(choice.program), "%s__%s", hook->name,
+		 ways[hook->kind][way].suffix);
 	return choice;
 }
 
@@ -57,33 +67,110 @@ static struct hook_choice missing(const char *why)
 	return (struct hook_choice){ .missing = why };
 }
 
+#define REFUSED "the kernel refused it"
+
+static struct hook_choice choose_tracepoint(const struct kernel *kernel, enum vmlat_hook id)
+{
+	if (!kernel->btf)
+		return missing("this kernel has no BTF");
+	if (kernel->denied[id] || !kernel__has_tracepoint(kernel, hooks[id].name))
+		return missing("this kernel has no such tracepoint");
+	if (kernel->refused[id] & BY_TRACING)
+		return missing(REFUSED);
+	return chosen(&hooks[id], BY_TRACING);
+}
+
+/* foo.isra.0 or foo.cold is not foo: only the exact name will do. NULL: it is there. */
+static const char *why_no_function(const struct kernel *kernel, enum vmlat_hook id)
+{
+	static const struct {
+		const char *suffix, *why;
+	} variants[] = {
+		{ ".isra", "this kernel has it with other arguments only (.isra)" },
+		{ ".constprop", "this kernel has it with fewer arguments only (.constprop)" },
+		{ ".part", "this kernel has a part of it only (.part)" },
+	};
+	const struct hook *hook = &hooks[id];
+	const char *suffix;
+
+	if (!kernel->symbols)
+		return "this kernel's functions are not known (/proc/kallsyms)";
+	if (kernel->denied[id])
+		return "this kernel has no function of exactly this name";
+	if (symbols__has(kernel->symbols, hook->module, hook->name))
+		return NULL;
+	if (hook->module[0] && kernel__module_state(kernel, hook->module) == MODULE_ABSENT)
+		return "its module is not loaded";
+	suffix = symbols__suffix(kernel->symbols, hook->module, hook->name);
+	for (size_t i = 0; suffix && i < sizeof(variants) / sizeof(*variants); i++)
+		if (!strncmp(suffix, variants[i].suffix, strlen(variants[i].suffix)))
+			return variants[i].why;
+	return "this kernel has no function of exactly this name";
+}
+
+static const char *why_no_fentry(const struct kernel *kernel, enum vmlat_hook id,
+				 enum attach_mode mode)
+{
+	const struct hook *hook = &hooks[id];
+
+	if (mode == ATTACH_KPROBE)
+		return "--attach=kprobe";
+	if (!kernel->btf)
+		return "this kernel has no BTF, which fentry needs";
+	if (kernel->refused[id] & BY_TRACING)
+		return REFUSED;
+	if (!kernel__has_btf_function(kernel, hook->module, hook->name))
+		return hook->module[0] && !kernel__has_module_btf(kernel, hook->module) &&
+				       kernel__module_state(kernel, hook->module) == MODULE_LOADED
+			       ? "its module has no BTF, which fentry needs"
+			       : "it is not in BTF, which fentry needs";
+	if (id == VMLAT_HOOK_NETDEV_FRAME_HOOK && !kernel->get_func_arg)
+		return "its argument needs bpf_get_func_arg (5.17)";
+	return NULL;
+}
+
+static const char *why_no_kprobe(const struct kernel *kernel, enum vmlat_hook id,
+				 enum attach_mode mode)
+{
+	if (mode == ATTACH_FENTRY)
+		return "--attach=fentry";
+	if (!kernel->kprobes)
+		return "this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)";
+	return kernel->refused[id] & BY_PROBE ? REFUSED : NULL;
+}
+
 struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook id,
 				enum attach_mode mode)
 {
-	const struct hook *hook = &hooks[id];
-	bool at_return = hook->kind == VMLAT_RETURN, fentry;
+	const char *no_function, *no_fentry, *no_kprobe;
+	struct hook_choice choice;
 
 	if (id == VMLAT_HOOK_QDISC_ENQUEUE && kernel->deferred_enqueue)
 		return missing("another CPU may enqueue the packet");
-	if (hook->kind == VMLAT_TRACEPOINT)
-		return kernel__has_tracepoint(kernel, hook->name)
-			       ? chosen(hook->name, "tp", "tracepoint")
-			       : missing("this kernel has no such tracepoint");
-	/* foo.isra.0 or foo.cold is not foo: only the exact name will do */
-	if (!symbols__address(kernel->symbols, hook->module, hook->name))
-		return missing(hook->module[0] &&
-					       !symbols__has_module(kernel->symbols, hook->module)
-				       ? "its module is not loaded"
-				       : "this kernel has no function of exactly this name");
-	fentry = kernel__has_btf_function(kernel, hook->module, hook->name) &&
-		 (id != VMLAT_HOOK_NETDEV_FRAME_HOOK || kernel->get_func_arg);
-	if (fentry && mode != ATTACH_KPROBE)
-		return at_return ? chosen(hook->name, "fexit", "fexit")
-				 : chosen(hook->name, "fentry", "fentry");
-	if (mode == ATTACH_FENTRY)
-		return missing("it has no BTF, which fentry needs");
-	if (!kernel->kprobes)
-		return missing("this kernel has no kprobes (CONFIG_KPROBES, CONFIG_KPROBE_EVENTS)");
-	return at_return ? chosen(hook->name, "kretprobe", "kretprobe")
-			 : chosen(hook->name, "kprobe", "kprobe");
+	if (hooks[id].kind == VMLAT_TRACEPOINT)
+		return choose_tracepoint(kernel, id);
+	no_function = why_no_function(kernel, id);
+	if (no_function)
+		return missing(no_function);
+	no_fentry = why_no_fentry(kernel, id, mode);
+	if (!no_fentry)
+		return chosen(&hooks[id], BY_TRACING);
+	no_kprobe = why_no_kprobe(kernel, id, mode);
+	choice = no_kprobe ? missing(mode == ATTACH_FENTRY ? no_fentry : no_kprobe)
+			   : chosen(&hooks[id], BY_PROBE);
+	choice.passed_over = no_fentry;
+	return choice;
+}
+
+void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct kernel *kernel,
+		   const struct hook_use *use)
+{
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		choices[id] = (struct hook_choice){ 0 };
+		if (!hook__needed(id, use))
+			continue;
+		choices[id] = hooks[id].directions & use->directions
+				      ? hook__choose(kernel, id, use->attach)
+				      : missing("not needed for this direction");
+	}
 }

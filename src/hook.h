@@ -15,8 +15,9 @@ enum attach_mode {
 /* As in include/hooks.h. */
 enum hook_need { HOOK_OPTIONAL, HOOK_REQUIRED, HOOK_SHORTCUT, HOOK_FOR_TUNNELS, HOOK_FOR_RPS };
 
-/* What of a trace and its host says which hooks are of any use. */
+/* What of a trace and its host says which hooks are of any use, and how to attach to them. */
 struct hook_use {
+	enum attach_mode attach;
 	int directions; /* enum vmlat_direction */
 	bool tunnels; /* the host has tunnel devices */
 	bool rps; /* a tap spreads its packets over CPUs */
@@ -35,6 +36,8 @@ struct hook {
 struct hook_choice {
 	const char *attach; /* "tracepoint", "fentry", "kprobe", "fexit", "kretprobe"; NULL: none */
 	const char *missing; /* then why, a constant string; NULL: nobody misses it here */
+	const char *passed_over; /* why not by fentry (fexit), which costs less; or NULL */
+	enum attach_way way;
 	char program[64];
 };
 
@@ -50,5 +53,9 @@ bool hook__needed(enum vmlat_hook hook, const struct hook_use *use);
 /* What the hook would use on this kernel. */
 struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook hook,
 				enum attach_mode mode);
+
+/* The same of each hook in a trace. */
+void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct kernel *kernel,
+		   const struct hook_use *use);
 
 #endif

@@ -5,41 +5,14 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "exit.h"
-#include "hooks.h"
-#include "log.h"
-
-static const char *const hook_modules[VMLAT_HOOK_COUNT] = {
-#define X(id, stage, directions, kind, need, module, name) module,
-	VMLAT_HOOKS(X)
-#undef X
-};
-
-/* CAP_SYS_ADMIN is what libbpf 1.1 needs to list the modules' BTF. */
-static int check_privilege(void)
-{
-	if (capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
-		return 0;
-	log_error("tracing needs root (CAP_SYS_ADMIN): run it with sudo");
-	return EXIT_HOST;
-}
-
-static int open_symbols(struct kernel *kernel)
-{
-	kernel->symbols = symbols__load(NULL);
-	if (kernel->symbols)
-		return 0;
-	if (errno == EPERM)
-		log_error("/proc/kallsyms hides its addresses: run as root, and with "
-			  "kernel.kptr_restrict below 2");
-	else
-		log_error("/proc/kallsyms: %s; the kernel must have CONFIG_KALLSYMS",
-			  strerror(errno));
-	return EXIT_HOST;
-}
+#include "cleanup.h"
+#include "deny.h"
+#include "hook.h"
 
 struct kernel_module *kernel__module(struct kernel *kernel, const char *name)
 {
@@ -57,24 +30,12 @@ struct kernel_module *kernel__module(struct kernel *kernel, const char *name)
 static void open_modules(struct kernel *kernel)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
-		const char *name = hook_modules[id];
+		const char *name = hooks[id].module;
 		struct kernel_module *module = name[0] ? kernel__module(kernel, name) : NULL;
 
 		if (module && !module->btf)
 			module->btf = btf__load_module_btf(name, kernel->btf);
 	}
-}
-
-static int open_btf(struct kernel *kernel)
-{
-	kernel->btf = btf__load_vmlinux_btf();
-	if (!kernel->btf) {
-		log_error("this kernel has no BTF (/sys/kernel/btf/vmlinux): vmlat needs one that "
-			  "is built with CONFIG_DEBUG_INFO_BTF, as Debian's are from 5.10 on");
-		return EXIT_HOST;
-	}
-	open_modules(kernel);
-	return 0;
 }
 
 static bool has_enumerator(const struct btf *btf, const char *type, const char *name)
@@ -105,8 +66,8 @@ static bool has_member(const struct btf *btf, const char *type, const char *name
 	return false;
 }
 
-/* Arguments of a tracepoint, from its btf_trace_ typedef: -1 when there is none. */
-static int tracepoint_arguments(const struct btf *btf, const char *name)
+/* A tracepoint's function, from its btf_trace_ typedef: NULL when there is none. */
+static const struct btf_type *tracepoint(const struct btf *btf, const char *name)
 {
 	const struct btf_type *type;
 	char symbol[128];
@@ -115,29 +76,68 @@ static int tracepoint_arguments(const struct btf *btf, const char *name)
 	snprintf(symbol, sizeof(symbol), "btf_trace_%s", name);
 	id = btf__find_by_name_kind(btf, symbol, BTF_KIND_TYPEDEF);
 	if (id < 0)
-		return -1;
+		return NULL;
 	type = btf__type_by_id(btf, btf__type_by_id(btf, id)->type); /* a pointer */
 	type = btf__type_by_id(btf, type->type);
-	return btf_is_func_proto(type) ? btf_vlen(type) - 1 : -1; /* without the void * */
+	return btf_is_func_proto(type) ? type : NULL;
+}
+
+/* Whether the argument of this number is of this enum. The first parameter is a void *, and no argument. */
+static bool argument_is(const struct btf *btf, const char *name, int argument,
+			const char *enumeration)
+{
+	const struct btf_type *function = tracepoint(btf, name), *type;
+
+	if (!function || btf_vlen(function) < argument + 2)
+		return false;
+	type = btf__type_by_id(btf, btf_params(function)[argument + 1].type);
+	return type && btf_is_enum(type) &&
+	       !strcmp(btf__name_by_offset(btf, type->name_off), enumeration);
+}
+
+static bool first_line_has(const char *path, const char *words)
+{
+	cleanup_fclose FILE *file = fopen(path, "re");
+	char line[128];
+
+	return file && fgets(line, sizeof(line), file) && strstr(line, words);
+}
+
+/* /sys/kernel/realtime is of the RT patches; Linux itself has the word in uname -v alone (6.12). */
+static void look_around(struct kernel *kernel)
+{
+	struct utsname host;
+
+	uname(&host);
+	snprintf(kernel->release, sizeof(kernel->release), "%s", host.release);
+	kernel->realtime = strstr(host.version, "PREEMPT_RT") ||
+			   first_line_has("/sys/kernel/realtime", "1");
+	kernel->locked_down = first_line_has("/sys/kernel/security/lockdown", "[confidentiality]");
+	kernel->kprobes = access("/sys/bus/event_source/devices/kprobe/type", R_OK) == 0;
+	kernel->capable = capng_get_caps_process() == 0 &&
+			  capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+	kernel->symbols = symbols__load(NULL);
+	kernel->symbols_error = errno;
+}
+
+static void open_btf(struct kernel *kernel)
+{
+	kernel->btf = btf__load_vmlinux_btf();
+	if (!kernel->btf)
+		return;
+	open_modules(kernel);
+	kernel->get_func_arg = has_enumerator(kernel->btf, "bpf_func_id", "BPF_FUNC_get_func_arg");
+	kernel->deferred_enqueue = has_member(kernel->btf, "Qdisc", "defer_list");
+	kernel->drop_reasons = argument_is(kernel->btf, "kfree_skb", 2, "skb_drop_reason");
+	kernel->counts_misses = has_member(kernel->btf, "bpf_prog_info", "recursion_misses");
 }
 
 int kernel__open(struct kernel *kernel)
 {
-	int error;
-
 	memset(kernel, 0, sizeof(*kernel));
-	error = check_privilege();
-	if (!error)
-		error = open_symbols(kernel);
-	if (!error)
-		error = open_btf(kernel);
-	if (error)
-		return error;
-	kernel->kprobes = access("/sys/bus/event_source/devices/kprobe/type", R_OK) == 0;
-	kernel->get_func_arg = has_enumerator(kernel->btf, "bpf_func_id", "BPF_FUNC_get_func_arg");
-	kernel->deferred_enqueue = has_member(kernel->btf, "Qdisc", "defer_list");
-	kernel->drop_reasons = tracepoint_arguments(kernel->btf, "kfree_skb") >= 3;
-	return 0;
+	look_around(kernel);
+	open_btf(kernel);
+	return deny__parse(kernel, getenv("VMLAT_DENY"));
 }
 
 void kernel__close(struct kernel *kernel)
@@ -168,16 +168,42 @@ static const struct btf *module_btf(const struct kernel *kernel, const char *mod
 	return NULL;
 }
 
+bool kernel__has_module_btf(const struct kernel *kernel, const char *name)
+{
+	return module_btf(kernel, name);
+}
+
+enum module_state kernel__module_state(const struct kernel *kernel, const char *name)
+{
+	if (!kernel->symbols)
+		return MODULE_ABSENT;
+	if (symbols__has_module(kernel->symbols, name))
+		return MODULE_LOADED;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		if (!strcmp(hooks[id].module, name) &&
+		    symbols__has(kernel->symbols, name, hooks[id].name))
+			return MODULE_BUILT_IN;
+	return MODULE_ABSENT;
+}
+
+__u64 kernel__function(const struct kernel *kernel, enum vmlat_hook id)
+{
+	return kernel->denied[id]
+		       ? 0
+		       : symbols__address(kernel->symbols, hooks[id].module, hooks[id].name);
+}
+
 bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name)
 {
 	const struct btf *btf = module_btf(kernel, module);
 
-	return btf__find_by_name_kind(btf ? btf : kernel->btf, name, BTF_KIND_FUNC) > 0;
+	btf = btf ? btf : kernel->btf;
+	return btf && btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
 }
 
 bool kernel__has_tracepoint(const struct kernel *kernel, const char *name)
 {
-	return tracepoint_arguments(kernel->btf, name) >= 0;
+	return kernel->btf && tracepoint(kernel->btf, name);
 }
 
 /* The name of `value` in an enum, behind `prefix`; names without it (bounds, masks) are none. */

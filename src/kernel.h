@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What this kernel is and has: symbols, BTF, drop reasons. */
+/* What this kernel is and has: symbols, BTF, drop reasons, and what it lets us do. */
 #ifndef VMLAT_KERNEL_H
 #define VMLAT_KERNEL_H
 
 #include <linux/types.h>
 #include <stdbool.h>
 
+#include "hooks.h"
 #include "symbols.h"
 
 struct btf;
@@ -17,19 +18,42 @@ struct kernel_module {
 	struct btf *btf; /* NULL when it is built in, not loaded, or without module BTF */
 };
 
+/* Ways of attaching, as bits. */
+enum attach_way {
+	BY_TRACING = 1, /* tracepoint, fentry, fexit */
+	BY_PROBE = 2, /* kprobe, kretprobe */
+};
+
 struct kernel {
-	struct symbols *symbols;
-	struct btf *btf; /* vmlinux */
+	char release[65]; /* uname -r */
+	bool realtime; /* PREEMPT_RT */
+	bool locked_down; /* BPF may not read the kernel's memory (lockdown=confidentiality) */
+	bool capable; /* CAP_SYS_ADMIN */
+	struct symbols *symbols; /* NULL: there are none, see symbols_error */
+	int symbols_error; /* errno */
+	struct btf *btf; /* vmlinux; NULL: there is none */
 	struct kernel_module modules[KERNEL_MODULES];
 	bool kprobes;
 	bool get_func_arg; /* the helper, 5.17 */
 	bool deferred_enqueue; /* a CPU may put another's packet into a qdisc, 6.19 */
 	bool drop_reasons; /* skb:kfree_skb has a reason, 5.17 and some 5.15 */
+	bool counts_misses; /* of tracepoint, fentry and fexit, 5.12 */
+	__u8 refused[VMLAT_HOOK_COUNT]; /* enum attach_way: found out when it was tried */
+	/* What VMLAT_DENY takes away (see deny.h), which is for tests only. */
+	bool denied[VMLAT_HOOK_COUNT]; /* as if there were no such function, or tracepoint */
+	__u8 to_refuse[VMLAT_HOOK_COUNT]; /* as if the kernel refused it when it is tried */
+};
+
+enum module_state {
+	MODULE_ABSENT, /* nothing of it is there */
+	MODULE_LOADED,
+	MODULE_BUILT_IN,
 };
 
 /*
- * Looks at the running kernel. On failure says why and what to do, and returns an exit code;
- * else 0. Released with kernel__close, also after a failure.
+ * Looks at the running kernel, as far as whoever runs this may: whether it can be traced is
+ * obstacle.h's. 0 or an exit code, after an error was told. Released with kernel__close, also after
+ * a failure.
  */
 int kernel__open(struct kernel *kernel);
 void kernel__close(struct kernel *kernel);
@@ -44,6 +68,15 @@ int kernel__reload_symbols(struct kernel *kernel);
  * The place of a module that hooks are in: one that is free gets the name. NULL: there is none left.
  */
 struct kernel_module *kernel__module(struct kernel *kernel, const char *name);
+
+/* How a module that hooks are in is there. */
+enum module_state kernel__module_state(const struct kernel *kernel, const char *name);
+
+/* The module has BTF of its own. */
+bool kernel__has_module_btf(const struct kernel *kernel, const char *name);
+
+/* Address of the hook's function; 0: there is none, or it is hidden. */
+__u64 kernel__function(const struct kernel *kernel, enum vmlat_hook hook);
 
 /* The function has BTF, so fentry can find it. module "": the kernel itself. */
 bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name);

@@ -22,6 +22,7 @@ struct symbols {
 	size_t count, room;
 	char *text;
 	size_t length, size;
+	bool hidden;
 };
 
 /* Offset of a copy of the string in text, or 0 when there is no memory (errno is set). */
@@ -70,8 +71,7 @@ static int parse_line(struct symbols *symbols, char *line, __u32 *module)
 
 	if (end == line || end[0] != ' ' || !end[1] || end[2] != ' ' || !strchr("tTwW", end[1]))
 		return 0;
-	if (!address)
-		return -EPERM;
+	symbols->hidden |= !address;
 	name = end + 3;
 	owner = name + strcspn(name, " \t\n");
 	end = strchr(owner, '[');
@@ -134,16 +134,53 @@ void symbols__free(struct symbols *symbols)
 	free(symbols);
 }
 
-__u64 symbols__address(const struct symbols *symbols, const char *module, const char *name)
+bool symbols__hidden(const struct symbols *symbols)
+{
+	return symbols->hidden;
+}
+
+static bool is_in(const struct symbols *symbols, const struct symbol *entry, const char *module)
+{
+	return !entry->module || !strcmp(symbols->text + entry->module, module);
+}
+
+static const struct symbol *find(const struct symbols *symbols, const char *module,
+				 const char *name)
 {
 	for (size_t i = 0; i < symbols->count; i++) {
 		const struct symbol *entry = &symbols->entries[i];
 
-		if (!strcmp(symbols->text + entry->name, name) &&
-		    (!entry->module || !strcmp(symbols->text + entry->module, module)))
-			return entry->address;
+		if (!strcmp(symbols->text + entry->name, name) && is_in(symbols, entry, module))
+			return entry;
 	}
-	return 0;
+	return NULL;
+}
+
+__u64 symbols__address(const struct symbols *symbols, const char *module, const char *name)
+{
+	const struct symbol *entry = find(symbols, module, name);
+
+	return entry ? entry->address : 0;
+}
+
+bool symbols__has(const struct symbols *symbols, const char *module, const char *name)
+{
+	return find(symbols, module, name);
+}
+
+const char *symbols__suffix(const struct symbols *symbols, const char *module, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (size_t i = 0; i < symbols->count; i++) {
+		const struct symbol *entry = &symbols->entries[i];
+		const char *found = symbols->text + entry->name;
+
+		if (!strncmp(found, name, length) && found[length] == '.' &&
+		    is_in(symbols, entry, module))
+			return found + length;
+	}
+	return NULL;
 }
 
 bool symbols__has_module(const struct symbols *symbols, const char *module)

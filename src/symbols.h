@@ -10,16 +10,28 @@
 struct symbols;
 
 /*
- * Reads a kallsyms file (path NULL: the kernel's own). NULL with errno set on failure; EPERM
- * when every address is hidden (kptr_restrict, or not root). Freed with symbols__free.
+ * Reads a kallsyms file (path NULL: the kernel's own). NULL with errno set on failure. Freed with
+ * symbols__free.
  */
 struct symbols *symbols__load(const char *path);
 void symbols__free(struct symbols *symbols);
 
+/* The kernel shows the names alone (kptr_restrict, or not root): every address is 0. */
+bool symbols__hidden(const struct symbols *symbols);
+
 /* Address of the function of exactly this name in this module ("": the kernel), 0 if none. */
 __u64 symbols__address(const struct symbols *symbols, const char *module, const char *name);
 
-/* True when the module has any symbol: it is loaded, or its name is built in. */
+/* Whether there is such a function: true also where its address is hidden. */
+bool symbols__has(const struct symbols *symbols, const char *module, const char *name);
+
+/*
+ * The suffix that the compiler gave what it made of the function: ".isra.0" where there is only
+ * foo.isra.0. NULL: there is none either. Belongs to `symbols`.
+ */
+const char *symbols__suffix(const struct symbols *symbols, const char *module, const char *name);
+
+/* True when the module has any function: it is loaded, not built in. */
 bool symbols__has_module(const struct symbols *symbols, const char *module);
 
 /*

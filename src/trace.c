@@ -15,6 +15,7 @@
 #include "cleanup.h"
 #include "exit.h"
 #include "log.h"
+#include "obstacle.h"
 #include "report.h"
 
 enum {
@@ -335,8 +336,12 @@ static int end(struct trace *trace)
 
 static int set_up(struct trace *trace)
 {
+	struct obstacles obstacles = { 0 };
 	int error = kernel__open(&trace->kernel);
 
+	obstacles__of_kernel(&obstacles, &trace->kernel);
+	if (!error)
+		error = obstacles__tell(&obstacles);
 	if (!error)
 		error = open_devices(trace);
 	if (!error)

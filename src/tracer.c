@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include "exit.h"
 #include "interfaces.h"
 #include "log.h"
+#include "obstacle.h"
 #include "vmlat.skel.h"
 
 enum { STACKS = 16384, MAX_STACK = 127 };
@@ -44,66 +46,49 @@ static size_t page_align(size_t size)
 	return (size + page - 1) / page * page;
 }
 
+/* The program that libbpf complained of last: nothing else says which one the kernel refused. */
+static char blamed[64];
+
 /* libbpf's errors explain ours, and are shown with -v. */
 static int libbpf_message(enum libbpf_print_level level, const char *format, va_list arguments)
 {
+	char text[128];
+	va_list copy;
+
+	va_copy(copy, arguments);
+	vsnprintf(text, sizeof(text), format, copy);
+	va_end(copy);
+	if (level == LIBBPF_WARN)
+		sscanf(text, "libbpf: prog '%63[^']'", blamed);
 	if (level <= LIBBPF_INFO)
 		log_list(LOG_DEBUG, format, arguments);
 	return 0;
 }
 
-/* --- load --- */
+/* --- what the kernel refuses --- */
 
-static const struct {
-	const char *module;
-	const char *use;
-} modules[] = {
-	{ "tun", "there is no tap to trace" },
-	{ "openvswitch", "no packet can reach a switch" },
-};
+enum { REFUSED = -1 }; /* one way of attaching to one hook: another one may do */
 
-static int check_modules(const struct kernel *kernel)
+/* From now on that way is not chosen for this hook. */
+static int note_refusal(const struct tracer *tracer, struct kernel *kernel, enum vmlat_hook id,
+			int error)
 {
-	for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++) {
-		bool present = false;
-
-		for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
-			present |=
-				!strcmp(hooks[id].module, modules[i].module) &&
-				symbols__address(kernel->symbols, hooks[id].module, hooks[id].name);
-		if (present)
-			continue;
-		log_error("the module %s is not loaded: %s; load it with: modprobe %s",
-			  modules[i].module, modules[i].use, modules[i].module);
-		return EXIT_HOST;
-	}
-	return 0;
+	log_warn("%s: the kernel refuses %s (%s); -v shows what it says", hooks[id].name,
+		 tracer->hooks[id].attach, strerror(error));
+	kernel->refused[id] |= tracer->hooks[id].way;
+	return REFUSED;
 }
 
-static int choose_hooks(struct tracer *tracer, const struct kernel *kernel, enum attach_mode mode)
+/* --- load --- */
+
+static int turn_on_hooks(struct tracer *tracer)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
-		const struct hook *hook = &hooks[id];
-		struct hook_choice *choice = &tracer->hooks[id];
+		const struct hook_choice *choice = &tracer->hooks[id];
 		struct bpf_program *program;
 
-		if (!hook__needed(id, &tracer->use))
+		if (!choice->attach)
 			continue;
-		if (!(hook->directions & tracer->use.directions)) {
-			choice->missing = "not needed for this direction";
-			continue;
-		}
-		*choice = hook__choose(kernel, id, mode);
-		if (choice->missing && hook->need == HOOK_REQUIRED) {
-			log_error("cannot trace here: %s: %s", hook->name, choice->missing);
-			return EXIT_HOST;
-		}
-		if (choice->missing && hook->need == HOOK_SHORTCUT)
-			continue;
-		if (choice->missing) {
-			log_warn("%s is not traced: %s", hook->name, choice->missing);
-			continue;
-		}
 		program = bpf_object__find_program_by_name(tracer->object->obj, choice->program);
 		if (!program) {
 			log_error("internal: the BPF object has no program %s", choice->program);
@@ -129,17 +114,33 @@ static void size_maps(struct tracer *tracer, const struct options *options)
 	tracer->flight_count = flights;
 }
 
-static int load(struct tracer *tracer, const struct kernel *kernel, const struct options *options)
+static int load_failed(const struct tracer *tracer, struct kernel *kernel, int error)
 {
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		if (tracer->hooks[id].attach && !strcmp(tracer->hooks[id].program, blamed))
+			return note_refusal(tracer, kernel, id, error);
+	log_error("the BPF programs cannot be loaded: %s; -v shows what the kernel says",
+		  strerror(error));
+	return EXIT_HOST;
+}
+
+static int load(struct tracer *tracer, struct kernel *kernel, const struct options *options)
+{
+	struct obstacles obstacles = { 0 };
 	int error;
 
+	hooks__choose(tracer->hooks, kernel, &tracer->use);
+	obstacles__of_hooks(&obstacles, kernel, tracer->hooks);
+	error = obstacles__tell(&obstacles);
+	if (error)
+		return error;
 	tracer->object = vmlat_bpf__open();
 	if (!tracer->object) {
 		log_error("the BPF object cannot be opened: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
 	size_maps(tracer, options);
-	error = choose_hooks(tracer, kernel, options->attach);
+	error = turn_on_hooks(tracer);
 	if (error)
 		return error;
 	tracer->object->rodata->features = (struct vmlat_features){
@@ -148,17 +149,13 @@ static int load(struct tracer *tracer, const struct kernel *kernel, const struct
 		.qdisc_enqueue = !!tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach,
 		.tunnels = tracer->use.tunnels,
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
-		.internal_dev_xmit =
-			symbols__address(kernel->symbols, "openvswitch", "internal_dev_xmit"),
-		.tun_net_xmit = symbols__address(kernel->symbols, "tun", "tun_net_xmit"),
+		.internal_dev_xmit = kernel__function(kernel, VMLAT_HOOK_INTERNAL_DEV_XMIT),
+		.tun_net_xmit = kernel__function(kernel, VMLAT_HOOK_TUN_NET_XMIT),
 	};
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
+	blamed[0] = '\0';
 	error = vmlat_bpf__load(tracer->object);
-	if (!error)
-		return 0;
-	log_error("the BPF programs cannot be loaded: %s; -v shows what the kernel says",
-		  strerror(-error));
-	return EXIT_HOST;
+	return error ? load_failed(tracer, kernel, -error) : 0;
 }
 
 /* --- fill --- */
@@ -267,7 +264,7 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	return tracer->ring ? 0 : -errno;
 }
 
-static int attach(struct tracer *tracer)
+static int attach(struct tracer *tracer, struct kernel *kernel)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
 		const struct hook_choice *choice = &tracer->hooks[id];
@@ -276,12 +273,11 @@ static int attach(struct tracer *tracer)
 		if (!choice->attach)
 			continue;
 		program = bpf_object__find_program_by_name(tracer->object->obj, choice->program);
-		tracer->links[id] = bpf_program__attach(program);
-		if (tracer->links[id])
-			continue;
-		log_error("%s cannot be attached to by %s: %s", hooks[id].name, choice->attach,
-			  strerror(errno));
-		return EXIT_HOST;
+		errno = EPERM;
+		if (!(kernel->to_refuse[id] & choice->way))
+			tracer->links[id] = bpf_program__attach(program);
+		if (!tracer->links[id])
+			return note_refusal(tracer, kernel, id, errno);
 	}
 	return 0;
 }
@@ -301,7 +297,59 @@ static int find_cpus(struct tracer *tracer, const struct options *options)
 	return EXIT_USAGE;
 }
 
-int tracer__open(struct tracer **result, const struct options *options, const struct kernel *kernel,
+struct hook_use tracer__use(const struct options *options, const struct devices *devices)
+{
+	return (struct hook_use){ .attach = options->attach,
+				  .directions = options->devices.directions,
+				  .tunnels = devices->tunnels.any,
+				  .rps = devices__spread(devices) };
+}
+
+static int load_and_attach(struct tracer *tracer, const struct options *options,
+			   struct kernel *kernel, const struct devices *devices)
+{
+	int error = load(tracer, kernel, options);
+
+	if (error)
+		return error;
+	error = fill(tracer, options, devices);
+	if (error) {
+		log_error("the BPF maps cannot be filled: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
+	return attach(tracer, kernel);
+}
+
+static void unload(struct tracer *tracer)
+{
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		bpf_link__destroy(tracer->links[id]);
+		tracer->links[id] = NULL;
+	}
+	ring_buffer__free(tracer->ring);
+	if (tracer->flights)
+		munmap(tracer->flights, page_align(tracer->stride * tracer->flight_count));
+	if (tracer->config)
+		munmap(tracer->config, page_align(sizeof(*tracer->config)));
+	vmlat_bpf__destroy(tracer->object);
+	tracer->ring = NULL;
+	tracer->flights = NULL;
+	tracer->config = NULL;
+	tracer->object = NULL;
+}
+
+static void tell_missing(const struct tracer *tracer)
+{
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		const struct hook *hook = &hooks[id];
+
+		if (tracer->hooks[id].missing && hook->need != HOOK_SHORTCUT &&
+		    hook->directions & tracer->use.directions)
+			log_warn("%s is not traced: %s", hook->name, tracer->hooks[id].missing);
+	}
+}
+
+int tracer__open(struct tracer **result, const struct options *options, struct kernel *kernel,
 		 const struct devices *devices, flight_handler handler, void *context)
 {
 	struct tracer *tracer = calloc(1, sizeof(*tracer));
@@ -315,36 +363,23 @@ int tracer__open(struct tracer **result, const struct options *options, const st
 	libbpf_set_print(libbpf_message);
 	tracer->handler = handler;
 	tracer->context = context;
-	tracer->use = (struct hook_use){ .directions = options->devices.directions,
-					 .tunnels = devices->tunnels.any,
-					 .rps = devices__spread(devices) };
+	tracer->use = tracer__use(options, devices);
 	error = find_cpus(tracer, options);
-	if (!error)
-		error = check_modules(kernel);
-	if (!error)
-		error = load(tracer, kernel, options);
 	if (error)
 		return error;
-	error = fill(tracer, options, devices);
-	if (error) {
-		log_error("the BPF maps cannot be filled: %s", strerror(-error));
-		return EXIT_FAILED;
-	}
-	return attach(tracer);
+	/* each time one way less is left */
+	while ((error = load_and_attach(tracer, options, kernel, devices)) == REFUSED)
+		unload(tracer);
+	if (!error)
+		tell_missing(tracer);
+	return error;
 }
 
 void tracer__close(struct tracer *tracer)
 {
 	if (!tracer)
 		return;
-	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
-		bpf_link__destroy(tracer->links[id]);
-	ring_buffer__free(tracer->ring);
-	if (tracer->flights)
-		munmap(tracer->flights, page_align(tracer->stride * tracer->flight_count));
-	if (tracer->config)
-		munmap(tracer->config, page_align(sizeof(*tracer->config)));
-	vmlat_bpf__destroy(tracer->object);
+	unload(tracer);
 	free(tracer);
 }
 
@@ -567,7 +602,7 @@ bool tracer__missed(const struct tracer *tracer, __u64 *missed)
 
 		if (!tracer->links[id])
 			continue;
-		if (strstr(tracer->hooks[id].attach, "probe"))
+		if (tracer->hooks[id].way == BY_PROBE)
 			return false; /* what a kprobe skips is not counted on every kernel */
 		program = bpf_object__find_program_by_name(tracer->object->obj,
 							   tracer->hooks[id].program);

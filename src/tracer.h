@@ -16,11 +16,15 @@ struct tracer;
 /* Called with each record, valid until it returns. */
 typedef void (*flight_handler)(void *context, const struct vmlat_flight *flight);
 
+/* What the trace's hooks are chosen for. */
+struct hook_use tracer__use(const struct options *options, const struct devices *devices);
+
 /*
- * Loads and attaches what the options need. On failure says why and what to do, and returns an
- * exit code; else 0 and *tracer, released with tracer__close. Nothing starts before tracer__arm.
+ * Loads and attaches what the options need. A way of attaching that the kernel refuses is noted in
+ * `kernel`, and the next one is tried. On failure says why and what to do, and returns an exit code;
+ * else 0 and *tracer, released with tracer__close. Nothing starts before tracer__arm.
  */
-int tracer__open(struct tracer **tracer, const struct options *options, const struct kernel *kernel,
+int tracer__open(struct tracer **tracer, const struct options *options, struct kernel *kernel,
 		 const struct devices *devices, flight_handler handler, void *context);
 void tracer__close(struct tracer *tracer);
 

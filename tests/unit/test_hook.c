@@ -2,7 +2,10 @@
 /* The tables, and what a hook gets on kernels made by hand. */
 #include "host.h"
 
+#include "deny.h"
+#include "exit.h"
 #include "hook.h"
+#include "obstacle.h"
 
 static void every_stage_has_a_name(void **state)
 {
@@ -116,11 +119,14 @@ static struct kernel some_kernel(void)
 	struct kernel kernel = { .kprobes = true, .get_func_arg = true };
 	struct btf *openvswitch = host_btf();
 
-	kernel.symbols = host_symbols("ffffffff81000100 T __dev_queue_xmit\n"
-				      "ffffffffc0300000 t tun_get_user\t[tun]\n"
-				      "ffffffffc0300100 t tun_sendmsg.isra.0\t[tun]\n"
-				      "ffffffffc0200000 t netdev_frame_hook\t[openvswitch]\n"
-				      "ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n");
+	kernel.symbols =
+		host_symbols("ffffffff81000100 T __dev_queue_xmit\n"
+			     "ffffffffc0300000 t tun_get_user\t[tun]\n"
+			     "ffffffffc0300100 t tun_sendmsg.isra.0\t[tun]\n"
+			     "ffffffffc0200000 t netdev_frame_hook\t[openvswitch]\n"
+			     "ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n"
+			     "ffffffffc0200200 t ovs_vport_send.constprop.0\t[openvswitch]\n"
+			     "ffffffffc0200300 t ovs_dp_process_packet.cold\t[openvswitch]\n");
 	kernel.btf = host_btf();
 	kernel__module(&kernel, "openvswitch")->btf = openvswitch;
 	add_tracepoint(kernel.btf, "netif_receive_skb");
@@ -184,7 +190,7 @@ static void a_function_without_btf_gets_a_kprobe(void **state)
 	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER_RETURN, ATTACH_AUTO, "kretprobe",
 		      "tun_get_user__kretprobe");
 	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_FENTRY, NULL,
-		      "it has no BTF, which fentry needs");
+		      "its module has no BTF, which fentry needs");
 	kernel__close(&kernel);
 }
 
@@ -222,9 +228,18 @@ static void a_function_that_is_not_there_says_why(void **state)
 	struct kernel kernel = some_kernel();
 
 	(void)state;
+	assert_choice(&kernel, VMLAT_HOOK_TUN_NET_XMIT, ATTACH_AUTO, NULL,
+		      "this kernel has no function of exactly this name");
 	assert_choice(&kernel, VMLAT_HOOK_TUN_SENDMSG, ATTACH_AUTO, NULL,
+		      "this kernel has it with other arguments only (.isra)");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_VPORT_SEND, ATTACH_AUTO, NULL,
+		      "this kernel has it with fewer arguments only (.constprop)");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_PROCESS_PACKET, ATTACH_AUTO, NULL,
 		      "this kernel has no function of exactly this name");
 	symbols__free(kernel.symbols);
+	kernel.symbols = NULL;
+	assert_choice(&kernel, VMLAT_HOOK_TUN_SENDMSG, ATTACH_AUTO, NULL,
+		      "this kernel's functions are not known (/proc/kallsyms)");
 	kernel.symbols = host_symbols("ffffffff81000100 T __dev_queue_xmit\n");
 	assert_choice(&kernel, VMLAT_HOOK_TUN_SENDMSG, ATTACH_AUTO, NULL,
 		      "its module is not loaded");
@@ -248,6 +263,223 @@ static void a_function_of_any_module_with_btf_gets_fentry(void **state)
 	assert_choice(&kernel, VMLAT_HOOK_NF_CT_FRAG6_GATHER_RETURN, ATTACH_AUTO, "fexit",
 		      "nf_ct_frag6_gather__fexit");
 	kernel__close(&kernel);
+}
+
+static void assert_passed_over(const struct kernel *kernel, enum vmlat_hook id,
+			       enum attach_mode mode, const char *why)
+{
+	struct hook_choice choice = hook__choose(kernel, id, mode);
+
+	if (!why) {
+		assert_null(choice.passed_over);
+		return;
+	}
+	assert_non_null(choice.passed_over);
+	assert_string_equal(choice.passed_over, why);
+}
+
+static void a_choice_says_why_not_the_one_that_costs_less(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_passed_over(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, ATTACH_KPROBE, NULL);
+	assert_passed_over(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_AUTO, NULL);
+	assert_passed_over(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_KPROBE, "--attach=kprobe");
+	assert_passed_over(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_AUTO,
+			   "its module has no BTF, which fentry needs");
+	kernel.get_func_arg = false;
+	assert_passed_over(&kernel, VMLAT_HOOK_NETDEV_FRAME_HOOK, ATTACH_AUTO,
+			   "its argument needs bpf_get_func_arg (5.17)");
+	symbols__free(kernel.symbols);
+	kernel.symbols = host_symbols("ffffffff81000200 t tun_get_user\n");
+	assert_int_equal(kernel__module_state(&kernel, "tun"), MODULE_BUILT_IN);
+	assert_passed_over(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_AUTO,
+			   "it is not in BTF, which fentry needs");
+	add_function(kernel.btf, "tun_get_user");
+	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_AUTO, "fentry",
+		      "tun_get_user__fentry");
+	kernel__close(&kernel);
+}
+
+static void what_the_kernel_refused_is_not_chosen_again(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	kernel.refused[VMLAT_HOOK_OVS_DP_UPCALL] = BY_TRACING;
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_AUTO, "kprobe",
+		      "ovs_dp_upcall__kprobe");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL_RETURN, ATTACH_AUTO, "fexit",
+		      "ovs_dp_upcall__fexit");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_FENTRY, NULL,
+		      "the kernel refused it");
+	kernel.refused[VMLAT_HOOK_OVS_DP_UPCALL] |= BY_PROBE;
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_AUTO, NULL,
+		      "the kernel refused it");
+	kernel.refused[VMLAT_HOOK_NETIF_RECEIVE_SKB] = BY_TRACING;
+	assert_choice(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, ATTACH_AUTO, NULL,
+		      "the kernel refused it");
+	kernel__close(&kernel);
+}
+
+static void a_kernel_without_btf_has_kprobes(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	btf__free(kernel__module(&kernel, "openvswitch")->btf);
+	btf__free(kernel.btf);
+	kernel.btf = kernel__module(&kernel, "openvswitch")->btf = NULL;
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_AUTO, "kprobe",
+		      "__dev_queue_xmit__kprobe");
+	assert_choice(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, ATTACH_AUTO, NULL,
+		      "this kernel has no BTF");
+	kernel__close(&kernel);
+}
+
+/* --- of a whole trace --- */
+
+static void a_trace_has_the_hooks_of_its_directions(void **state)
+{
+	struct hook_use tx = { .attach = ATTACH_KPROBE, .directions = VMLAT_TX };
+	struct hook_choice choices[VMLAT_HOOK_COUNT];
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	hooks__choose(choices, &kernel, &tx);
+	assert_string_equal(choices[VMLAT_HOOK_OVS_DP_UPCALL].attach, "kprobe");
+	assert_string_equal(choices[VMLAT_HOOK_TUN_NET_XMIT].missing,
+			    "not needed for this direction");
+	assert_null(choices[VMLAT_HOOK_GRO_CELLS_RECEIVE].attach);
+	assert_null(choices[VMLAT_HOOK_GRO_CELLS_RECEIVE].missing);
+	kernel__close(&kernel);
+}
+
+static bool stands_in(const struct obstacles *obstacles, const char *text)
+{
+	for (size_t i = 0; i < obstacles->count; i++)
+		if (!strcmp(obstacles->text[i], text))
+			return true;
+	return false;
+}
+
+static void a_beginning_or_an_end_that_cannot_be_told_is_an_obstacle(void **state)
+{
+	struct hook_use use = { .directions = VMLAT_BOTH };
+	struct hook_choice choices[VMLAT_HOOK_COUNT];
+	struct kernel kernel = some_kernel();
+	struct obstacles obstacles = { 0 };
+
+	(void)state;
+	kernel.denied[VMLAT_HOOK_NETIF_RECEIVE_SKB] = true;
+	hooks__choose(choices, &kernel, &use);
+	obstacles__of_hooks(&obstacles, &kernel, choices);
+	assert_true(stands_in(&obstacles,
+			      "no packet's beginning can be told without netif_receive_skb: this "
+			      "kernel has no such tracepoint; use a kernel that has it"));
+	assert_true(stands_in(&obstacles,
+			      "no packet's end can be told without consume_skb: this kernel has "
+			      "no such tracepoint; use a kernel that has it"));
+	assert_int_equal(obstacles.count, 5);
+	kernel__close(&kernel);
+}
+
+static void a_module_that_is_not_there_is_an_obstacle(void **state)
+{
+	struct hook_choice choices[VMLAT_HOOK_COUNT] = { 0 };
+	struct kernel kernel = some_kernel();
+	struct obstacles obstacles = { 0 };
+
+	(void)state;
+	obstacles__of_hooks(&obstacles, &kernel, choices);
+	assert_int_equal(obstacles.count, 0);
+	symbols__free(kernel.symbols);
+	kernel.symbols = host_symbols("ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n");
+	obstacles__of_hooks(&obstacles, &kernel, choices);
+	assert_int_equal(obstacles.count, 1);
+	assert_string_equal(obstacles.text[0], "the module tun is not loaded: there is no tap to "
+					       "trace; load it with: modprobe tun");
+	kernel__close(&kernel);
+}
+
+static void what_the_kernel_is_may_be_an_obstacle(void **state)
+{
+	struct kernel kernel = some_kernel();
+	struct obstacles obstacles = { 0 };
+
+	(void)state;
+	kernel.capable = true;
+	obstacles__of_kernel(&obstacles, &kernel);
+	assert_int_equal(obstacles.count, 0);
+	kernel.capable = false;
+	kernel.realtime = kernel.locked_down = true;
+	obstacles__of_kernel(&obstacles, &kernel);
+	assert_int_equal(obstacles.count, 3);
+	assert_non_null(strstr(obstacles.text[0], "CAP_SYS_ADMIN"));
+	assert_non_null(strstr(obstacles.text[1], "PREEMPT_RT"));
+	assert_non_null(strstr(obstacles.text[2], "lockdown=confidentiality"));
+	kernel__close(&kernel);
+}
+
+/* --- what tests take away --- */
+
+static void a_denied_hook_is_as_if_it_were_not_there(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_int_equal(deny__parse(&kernel, "ovs_dp_upcall,netif_receive_skb"), 0);
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_AUTO, NULL,
+		      "this kernel has no function of exactly this name");
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL_RETURN, ATTACH_AUTO, NULL,
+		      "this kernel has no function of exactly this name");
+	assert_choice(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, ATTACH_AUTO, NULL,
+		      "this kernel has no such tracepoint");
+	assert_int_equal(kernel__function(&kernel, VMLAT_HOOK_OVS_DP_UPCALL), 0);
+	assert_int_equal(kernel__function(&kernel, VMLAT_HOOK_TUN_GET_USER), 0xffffffffc0300000);
+	kernel__close(&kernel);
+}
+
+static void a_way_that_is_to_be_refused_is_there_until_it_is_tried(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_int_equal(deny__parse(&kernel, "ovs_dp_upcall:fentry,ovs_dp_upcall:kretprobe"), 0);
+	assert_int_equal(kernel.to_refuse[VMLAT_HOOK_OVS_DP_UPCALL], BY_TRACING);
+	assert_int_equal(kernel.to_refuse[VMLAT_HOOK_OVS_DP_UPCALL_RETURN], BY_PROBE);
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_AUTO, "fentry",
+		      "ovs_dp_upcall__fentry");
+	kernel__close(&kernel);
+}
+
+static int deny_apart(void *text)
+{
+	struct kernel kernel = { 0 };
+
+	return deny__parse(&kernel, text);
+}
+
+static void a_hook_that_there_is_not_cannot_be_denied(void **state)
+{
+	static const char *const texts[] = { "ovs_dp_upcal", "ovs_dp_upcall:uprobe",
+					     "netif_receive_skb:kprobe" };
+	struct kernel kernel = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		char words[96];
+		struct run run;
+
+		run_apart(&run, deny_apart, (void *)texts[i]);
+		snprintf(words, sizeof(words), "vmlat: error: VMLAT_DENY: there is no hook %s\n",
+			 texts[i]);
+		assert_int_equal(run.code, EXIT_USAGE);
+		assert_string_equal(run.err, words);
+	}
+	assert_int_equal(deny__parse(&kernel, NULL), 0);
+	assert_int_equal(deny__parse(&kernel, ""), 0);
 }
 
 static void what_this_host_has_not_needs_no_hook(void **state)
@@ -290,6 +522,16 @@ int main(void)
 		cmocka_unit_test(a_function_that_is_not_there_says_why),
 		cmocka_unit_test(a_function_of_any_module_with_btf_gets_fentry),
 		cmocka_unit_test(what_this_host_has_not_needs_no_hook),
+		cmocka_unit_test(a_choice_says_why_not_the_one_that_costs_less),
+		cmocka_unit_test(what_the_kernel_refused_is_not_chosen_again),
+		cmocka_unit_test(a_kernel_without_btf_has_kprobes),
+		cmocka_unit_test(a_trace_has_the_hooks_of_its_directions),
+		cmocka_unit_test(a_beginning_or_an_end_that_cannot_be_told_is_an_obstacle),
+		cmocka_unit_test(a_module_that_is_not_there_is_an_obstacle),
+		cmocka_unit_test(what_the_kernel_is_may_be_an_obstacle),
+		cmocka_unit_test(a_denied_hook_is_as_if_it_were_not_there),
+		cmocka_unit_test(a_way_that_is_to_be_refused_is_there_until_it_is_tried),
+		cmocka_unit_test(a_hook_that_there_is_not_cannot_be_denied),
 	};
 
 	return cmocka_run_group_tests_name("hook", tests, NULL, NULL);

@@ -132,13 +132,32 @@ static void assert_refused(const char *text, int expected)
 	assert_int_equal(errno, expected);
 }
 
-static void hidden_addresses_are_a_matter_of_privilege(void **state)
+static void of_hidden_functions_the_names_are_known(void **state)
 {
+	struct symbols *hidden = host_symbols("0000000000000000 A fixed_percpu_data\n"
+					      "0000000000000000 T _text\n"
+					      "0000000000000000 t tun_get_user\t[tun]\n");
+	struct symbols *shown = host_symbols(kallsyms);
+
 	(void)state;
-	assert_refused("0000000000000000 A fixed_percpu_data\n"
-		       "0000000000000000 T _text\n"
-		       "0000000000000000 t tun_get_user\t[tun]\n",
-		       EPERM);
+	assert_true(symbols__hidden(hidden));
+	assert_true(symbols__has(hidden, "tun", "tun_get_user"));
+	assert_false(symbols__has(hidden, "tun", "tun_sendmsg"));
+	assert_int_equal(symbols__address(hidden, "tun", "tun_get_user"), 0);
+	assert_false(symbols__hidden(shown));
+	symbols__free(hidden);
+	symbols__free(shown);
+}
+
+static void the_suffix_says_what_the_compiler_made_of_a_function(void **state)
+{
+	struct symbols *symbols = host_symbols(kallsyms);
+
+	(void)state;
+	assert_string_equal(symbols__suffix(symbols, "", "netdev_pick_tx"), ".isra.0");
+	assert_null(symbols__suffix(symbols, "", "netdev_pick"));
+	assert_null(symbols__suffix(symbols, "", "__dev_queue_xmit"));
+	symbols__free(symbols);
 }
 
 static void a_file_without_functions_is_an_error(void **state)
@@ -188,7 +207,8 @@ int main(void)
 		cmocka_unit_test(a_module_is_there_when_it_has_a_function),
 		cmocka_unit_test(an_address_is_in_the_function_that_begins_last_before_it),
 		cmocka_unit_test(an_address_before_the_first_function_is_in_none),
-		cmocka_unit_test(hidden_addresses_are_a_matter_of_privilege),
+		cmocka_unit_test(of_hidden_functions_the_names_are_known),
+		cmocka_unit_test(the_suffix_says_what_the_compiler_made_of_a_function),
 		cmocka_unit_test(a_file_without_functions_is_an_error),
 		cmocka_unit_test(a_hundred_thousand_functions_are_kept),
 	};
