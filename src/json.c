@@ -9,11 +9,12 @@
 #include <sys/utsname.h>
 
 #include "hook.h"
+#include "json_add.h"
 #include "report.h"
 #include "utf8.h"
 #include "version.h"
 
-enum { SCHEMA = 1, TIME_TEXT = 40 };
+enum { TIME_TEXT = 40 };
 
 static const char *format_time(const struct timespec *time, char text[TIME_TEXT])
 {
@@ -208,29 +209,6 @@ static void json_packet(const struct report_context *context, const struct repor
 }
 
 /* --- the header and the end --- */
-
-static void write_line(FILE *out, struct json_object *object)
-{
-	fputs(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
-							     JSON_C_TO_STRING_NOSLASHESCAPE),
-	      out);
-	fputc('\n', out);
-	json_object_put(object);
-}
-
-static void add_string(struct json_object *object, const char *key, const char *string)
-{
-	char clean[512];
-
-	json_object_object_add(
-		object, key,
-		string ? json_object_new_string(utf8__clean(clean, sizeof(clean), string)) : NULL);
-}
-
-static void add_count(struct json_object *object, const char *key, __u64 count)
-{
-	json_object_object_add(object, key, json_object_new_uint64(count));
-}
 
 static void add_prefix(struct json_object *object, const char *key,
 		       const struct vmlat_prefix *prefix)

@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "cleanup.h"
 #include "deny.h"
 #include "hook.h"
+#include "log.h"
 
 struct kernel_module *kernel__module(struct kernel *kernel, const char *name)
 {
@@ -120,8 +122,14 @@ static void look_around(struct kernel *kernel)
 	kernel->symbols_error = errno;
 }
 
+static int libbpf_message(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	return log_libbpf((int)level, format, arguments);
+}
+
 static void open_btf(struct kernel *kernel)
 {
+	libbpf_set_print(libbpf_message);
 	kernel->btf = btf__load_vmlinux_btf();
 	if (!kernel->btf)
 		return;

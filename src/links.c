@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
+#include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
@@ -106,27 +107,24 @@ static int handle_link(const struct nlmsghdr *message, void *context)
 	return MNL_CB_OK;
 }
 
-static int list_links(const struct mnl_socket *socket, struct tunnels *tunnels)
+/* Sends a request for a list, and handles each message of it. 0 or -errno. */
+static int list(const struct mnl_socket *socket, struct nlmsghdr *request, mnl_cb_t handler,
+		void *context)
 {
 	static char buffer[MESSAGES];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *link;
 	ssize_t length;
 	int status;
 
-	request->nlmsg_type = RTM_GETLINK;
 	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	request->nlmsg_seq = 1;
-	link = mnl_nlmsg_put_extra_header(request, sizeof(*link));
-	link->ifi_family = AF_UNSPEC;
 	if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
 		return -errno;
 	do {
 		length = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
 		if (length < 0)
 			return -errno;
-		status = mnl_cb_run(buffer, length, 1, mnl_socket_get_portid(socket), handle_link,
-				    tunnels);
+		status = mnl_cb_run(buffer, length, 1, mnl_socket_get_portid(socket), handler,
+				    context);
 		if (status == MNL_CB_ERROR)
 			return -errno; /* EINTR: the list changed in between */
 	} while (status != MNL_CB_STOP);
@@ -146,16 +144,26 @@ static struct mnl_socket *open_socket(int flags, unsigned int groups)
 	return NULL;
 }
 
-static int list_once(struct tunnels *tunnels)
+static int list_once(struct nlmsghdr *request, mnl_cb_t handler, void *context)
 {
 	struct mnl_socket *socket = open_socket(0, 0);
 	int error;
 
 	if (!socket)
 		return -errno;
-	error = list_links(socket, tunnels);
+	error = list(socket, request, handler, context);
 	mnl_socket_close(socket);
 	return error;
+}
+
+static int list_links(mnl_cb_t handler, void *context)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+
+	request->nlmsg_type = RTM_GETLINK;
+	mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg)); /* AF_UNSPEC */
+	return list_once(request, handler, context);
 }
 
 int links__tunnels(struct tunnels *tunnels)
@@ -165,12 +173,119 @@ int links__tunnels(struct tunnels *tunnels)
 
 	for (int i = 0; i < TRIES && error == -EINTR; i++) {
 		found = (struct tunnels){ .overfull = tunnels->overfull };
-		error = list_once(&found);
+		error = list_links(handle_link, &found);
 	}
 	if (!error)
 		*tunnels = found;
 	return error;
 }
+
+bool links__describe(const struct nlmsghdr *message, struct link *link)
+{
+	struct attribute_search info = { .type = IFLA_LINKINFO }, name = { .type = IFLA_IFNAME },
+				xdp = { .type = IFLA_XDP };
+	const struct ifinfomsg *head = mnl_nlmsg_get_payload(message);
+	const struct nlattr *kind, *attached;
+
+	if (message->nlmsg_type != RTM_NEWLINK)
+		return false;
+	mnl_attr_parse(message, sizeof(*head), match_attribute, &info);
+	mnl_attr_parse(message, sizeof(*head), match_attribute, &name);
+	mnl_attr_parse(message, sizeof(*head), match_attribute, &xdp);
+	if (!name.found || mnl_attr_validate(name.found, MNL_TYPE_NUL_STRING) < 0)
+		return false;
+	kind = inner(info.found, IFLA_INFO_KIND, MNL_TYPE_NUL_STRING);
+	attached = inner(xdp.found, IFLA_XDP_ATTACHED, MNL_TYPE_U8);
+	*link = (struct link){
+		.ifindex = head->ifi_index,
+		.name = mnl_attr_get_str(name.found),
+		.kind = kind ? mnl_attr_get_str(kind) : "",
+		.xdp = attached && mnl_attr_get_u8(attached) != XDP_ATTACHED_NONE,
+	};
+	return true;
+}
+
+struct visitor {
+	void (*found)(void *context, const struct link *link);
+	void *context;
+};
+
+static int visit_link(const struct nlmsghdr *message, void *context)
+{
+	const struct visitor *visitor = context;
+	struct link link;
+
+	if (links__describe(message, &link))
+		visitor->found(visitor->context, &link);
+	return MNL_CB_OK;
+}
+
+int links__each(void (*found)(void *context, const struct link *link), void *context)
+{
+	struct visitor visitor = { found, context };
+
+	return list_links(visit_link, &visitor);
+}
+
+/* --- filters --- */
+
+/* Where a filter of this kind keeps its flags among its options. */
+static int flags_attribute(const char *kind)
+{
+	static const struct {
+		const char *kind;
+		int attribute;
+	} kinds[] = { { "flower", TCA_FLOWER_FLAGS },
+		      { "matchall", TCA_MATCHALL_FLAGS },
+		      { "u32", TCA_U32_FLAGS },
+		      { "bpf", TCA_BPF_FLAGS_GEN } };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (!strcmp(kinds[i].kind, kind))
+			return kinds[i].attribute;
+	return 0;
+}
+
+bool links__is_offloaded(const struct nlmsghdr *message)
+{
+	struct attribute_search kind = { .type = TCA_KIND }, options = { .type = TCA_OPTIONS };
+	const struct nlattr *flags;
+	int attribute;
+
+	if (message->nlmsg_type != RTM_NEWTFILTER)
+		return false;
+	mnl_attr_parse(message, sizeof(struct tcmsg), match_attribute, &kind);
+	mnl_attr_parse(message, sizeof(struct tcmsg), match_attribute, &options);
+	if (!kind.found || mnl_attr_validate(kind.found, MNL_TYPE_NUL_STRING) < 0)
+		return false;
+	attribute = flags_attribute(mnl_attr_get_str(kind.found));
+	flags = attribute ? inner(options.found, attribute, MNL_TYPE_U32) : NULL;
+	return flags && mnl_attr_get_u32(flags) & TCA_CLS_FLAGS_IN_HW;
+}
+
+static int count_offloaded(const struct nlmsghdr *message, void *context)
+{
+	int *count = context;
+
+	*count += links__is_offloaded(message);
+	return MNL_CB_OK;
+}
+
+int links__offloaded(unsigned int ifindex)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct tcmsg *filter = mnl_nlmsg_put_extra_header(request, sizeof(*filter));
+	int count = 0, error;
+
+	request->nlmsg_type = RTM_GETTFILTER;
+	filter->tcm_ifindex = (int)ifindex;
+	filter->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+	error = list_once(request, count_offloaded, &count);
+	return error ? error : count;
+}
+
+/* --- changes --- */
 
 struct mnl_socket *links__watch(void)
 {

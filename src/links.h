@@ -25,6 +25,26 @@ int links__tunnels(struct tunnels *tunnels);
 /* Adds what one RTM_NEWLINK message says. */
 void links__add_tunnel(struct tunnels *tunnels, const struct nlmsghdr *message);
 
+/* What rtnetlink says of a device, beside its tunnel. The strings are the message's. */
+struct link {
+	unsigned int ifindex;
+	const char *name;
+	const char *kind; /* "macvtap", …; "" for hardware */
+	bool xdp; /* a program takes its packets before there is an skb */
+};
+
+/* What one RTM_NEWLINK message says; false: it is none. */
+bool links__describe(const struct nlmsghdr *message, struct link *link);
+
+/* Calls `found` for each device of this namespace. 0 or -errno. */
+int links__each(void (*found)(void *context, const struct link *link), void *context);
+
+/* How many tc filters at this device's ingress the hardware works for (offloaded flows); -errno. */
+int links__offloaded(unsigned int ifindex);
+
+/* Whether one RTM_NEWTFILTER message is such a one. */
+bool links__is_offloaded(const struct nlmsghdr *message);
+
 /* A socket that every change of a device is told to; NULL with errno set on failure. */
 struct mnl_socket *links__watch(void);
 void links__unwatch(struct mnl_socket *watch);

@@ -29,3 +29,12 @@ void log_at(enum log_level level, const char *format, ...)
 	log_list(level, format, arguments);
 	va_end(arguments);
 }
+
+int log_libbpf(int level, const char *format, va_list arguments)
+{
+	enum { INFO = 1 }; /* LIBBPF_INFO */
+
+	if (level <= INFO)
+		log_list(LOG_DEBUG, format, arguments);
+	return 0;
+}

@@ -20,6 +20,9 @@ __attribute__((format(printf, 2, 3))) void log_at(enum log_level level, const ch
 __attribute__((format(printf, 2, 0))) void log_list(enum log_level level, const char *format,
 						    va_list arguments);
 
+/* libbpf's own messages, which explain ours: for libbpf_set_print, as its enum libbpf_print_level. */
+int log_libbpf(int level, const char *format, va_list arguments);
+
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include "check.h"
 #include "exit.h"
 #include "log.h"
 #include "options.h"
@@ -11,7 +12,7 @@ int main(int argc, char **argv)
 
 	if (!code) {
 		log_set_level(options.quiet ? LOG_ERROR : options.verbose ? LOG_DEBUG : LOG_INFO);
-		code = trace(&options);
+		code = options.what == COMMAND_CHECK ? check(&options) : trace(&options);
 	}
 	options__free(&options);
 	return code;

@@ -47,8 +47,31 @@ static const char doc[] =
 	"  vmlat -f json -o packets.json -t 60       one minute, for a script\n"
 	"  vmlat -i vnet0 -f json -- ping -c 5 10.0.0.2\n"
 	"                                            as long as a command runs\n\n"
+	"vmlat check says whether and how this host can be traced: vmlat check --help.\n\n"
 	"Exit codes: 0 done; 1 failed while running; 2 wrong usage; 3 this host cannot be traced; "
 	"4 with --strict: something was lost or missed.";
+
+static const char check_doc[] =
+	"Can this host be traced, and how? Says what the kernel has, the taps, VMs and NICs, which hook "
+	"each stage would use and why not a better one, and which traffic of VMs no hook can see. "
+	"Attaches nothing, and needs no privilege: without it, says what it could not look at.\v"
+	"The options are those of the trace that is meant.\n\n"
+	"Exit codes: 0 it can be traced; 2 wrong usage; 3 it cannot, with the reasons.";
+
+static const struct argp_option check_table[] = {
+	{ "direction", 'd', "tx|rx|both", 0, "tx: leaving the VM; rx: entering it (both)", 0 },
+	{ "vm-interface", 'i', "LIST", 0, "taps, by name", 0 },
+	{ "vm", OPT_VM, "LIST", 0, "VMs, by the name of the running QEMU: all their taps", 0 },
+	{ "phy-interface", 'p', "LIST", 0, "physical NICs, as the other end", 0 },
+	{ "attach", OPT_ATTACH, "auto|fentry|kprobe", 0,
+	  "how to attach to functions (auto: the cheapest that works, per hook)", 0 },
+	{ "format", 'f', "text|json", 0, "json is one JSON object on one line (text)", 0 },
+	{ "output", 'o', "FILE", 0, "to FILE instead of stdout", 0 },
+	{ "quiet", 'q', NULL, 0, "errors only on stderr", 0 },
+	{ "verbose", 'v', NULL, 0, "more on stderr", 0 },
+	{ NULL, 0, NULL, 0, "Help:", -1 },
+	{ 0 }
+};
 
 static const struct argp_option table[] = {
 	{ NULL, 0, NULL, 0, "Which packets:", 1 },
@@ -299,8 +322,10 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 
 	if (key == ARGP_KEY_ARG)
 		argp_failure(state, EXIT_USAGE, 0,
-			     "error: unexpected argument %s (a command to run stands behind --); "
-			     "see vmlat --help",
+			     options->what == COMMAND_CHECK
+				     ? "error: unexpected argument %s; see vmlat check --help"
+				     : "error: unexpected argument %s (a command to run stands "
+				       "behind --); see vmlat --help",
 			     text);
 	if (key == ARGP_KEY_END)
 		check_together(state, options);
@@ -324,12 +349,12 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 }
 
 /* getopt only says that an option is unknown: name the nearest. */
-static int check_names(int argc, char **argv)
+static int check_names(const struct argp_option *options, int argc, char **argv)
 {
 	const char *names[64] = { "help", "version", "usage" };
 	size_t count = 3;
 
-	for (const struct argp_option *option = table; option->name || option->doc; option++)
+	for (const struct argp_option *option = options; option->name || option->doc; option++)
 		if (option->name)
 			names[count++] = option->name;
 	for (int i = 1; i < argc; i++) {
@@ -345,23 +370,16 @@ static int check_names(int argc, char **argv)
 			continue;
 		snprintf(given, sizeof(given), "%.*s", (int)length - 2, argv[i] + 2);
 		nearest = nearest_name(given, names, count);
-		log_error("there is no option --%s%s%s%s; see vmlat --help", given,
+		log_error("there is no option --%s%s%s%s; see %s --help", given,
 			  nearest ? "; did you mean --" : "", nearest ? nearest : "",
-			  nearest ? "?" : "");
+			  nearest ? "?" : "", options == table ? "vmlat" : "vmlat check");
 		return EXIT_USAGE;
 	}
 	return 0;
 }
 
-int options__parse(struct options *options, int argc, char **argv)
+static void set_defaults(struct options *options)
 {
-	struct argp argp = {
-		.options = table, .parser = parse_option, .doc = doc, .args_doc = "[-- COMMAND...]"
-	};
-	struct parser parser = { .options = options };
-	struct vmlat_filter *filter = &options->filter;
-	int error;
-
 	memset(options, 0, sizeof(*options));
 	options->devices.directions = VMLAT_BOTH;
 	options->outcomes = ((1U << VMLAT_OUTCOME_COUNT) - 1) & ~(1U << VMLAT_DIVERTED) &
@@ -369,9 +387,14 @@ int options__parse(struct options *options, int argc, char **argv)
 	options->flights = DEFAULT_FLIGHTS;
 	options->timeout_ns = DEFAULT_TIMEOUT_S * 1000000000ULL;
 	options->buffer_bytes = DEFAULT_BUFFER_KIB * 1024;
-	filter->src_port.high = 65535;
-	filter->dst_port.high = 65535;
-	for (int i = 1; i < argc; i++) {
+	options->filter.src_port.high = 65535;
+	options->filter.dst_port.high = 65535;
+}
+
+/* Cuts off the command that is to be traced. */
+static int take_command(struct options *options, int *argc, char **argv)
+{
+	for (int i = 1; i < *argc; i++) {
 		if (strcmp(argv[i], "--"))
 			continue;
 		if (!argv[i + 1]) {
@@ -379,17 +402,46 @@ int options__parse(struct options *options, int argc, char **argv)
 			return EXIT_USAGE;
 		}
 		options->command = argv + i + 1;
-		argc = i;
+		*argc = i;
 	}
-	error = check_names(argc, argv);
+	return 0;
+}
+
+static int parse(struct options *options, const struct argp *argp, int argc, char **argv)
+{
+	struct parser parser = { .options = options };
+	struct vmlat_filter *filter = &options->filter;
+	int error = check_names(argp->options, argc, argv);
+
 	if (error)
 		return error;
 	argp_err_exit_status = EXIT_USAGE;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &parser))
+	if (argp_parse(argp, argc, argv, 0, NULL, &parser))
 		return EXIT_USAGE;
 	filter->active = filter->src.family || filter->dst.family || filter->protocols ||
 			 parser.seen[OPT_SRC_PORT] || parser.seen[OPT_DST_PORT];
 	return 0;
+}
+
+int options__parse(struct options *options, int argc, char **argv)
+{
+	static char check_name[] = "vmlat check";
+	static const struct argp check_argp = { .options = check_table,
+						.parser = parse_option,
+						.doc = check_doc };
+	static const struct argp argp = {
+		.options = table, .parser = parse_option, .doc = doc, .args_doc = "[-- COMMAND...]"
+	};
+	int error;
+
+	set_defaults(options);
+	if (argc > 1 && !strcmp(argv[1], "check")) {
+		options->what = COMMAND_CHECK;
+		argv[1] = check_name;
+		return parse(options, &check_argp, argc - 1, argv + 1);
+	}
+	error = take_command(options, &argc, argv);
+	return error ? error : parse(options, &argp, argc, argv);
 }
 
 static void free_list(char **list)

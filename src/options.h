@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The command line of a trace. */
+/* The command line. */
 #ifndef VMLAT_OPTIONS_H
 #define VMLAT_OPTIONS_H
 
@@ -11,7 +11,10 @@
 
 enum format { FORMAT_TEXT, FORMAT_JSON };
 
+enum command { COMMAND_TRACE, COMMAND_CHECK };
+
 struct options {
+	enum command what;
 	struct device_choice devices;
 	struct vmlat_filter filter;
 	__u64 threshold_ns;

@@ -18,17 +18,14 @@ struct printable {
 	char text[256];
 };
 
-/* A name of `size` bytes at most. It is not ours: a terminal must not take it for a command. */
+/* A name of `size` bytes at most. It is not ours. */
 static struct printable printable(const char *name, size_t size)
 {
 	struct printable result = { "" };
 	char copy[64];
 
 	snprintf(copy, sizeof(copy), "%.*s", (int)size, name);
-	utf8__clean(result.text, sizeof(result.text), copy);
-	for (char *c = result.text; *c; c++)
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
+	utf8__printable(result.text, sizeof(result.text), copy);
 	return result;
 }
 

@@ -49,7 +49,6 @@ static size_t page_align(size_t size)
 /* The program that libbpf complained of last: nothing else says which one the kernel refused. */
 static char blamed[64];
 
-/* libbpf's errors explain ours, and are shown with -v. */
 static int libbpf_message(enum libbpf_print_level level, const char *format, va_list arguments)
 {
 	char text[128];
@@ -60,9 +59,7 @@ static int libbpf_message(enum libbpf_print_level level, const char *format, va_
 	va_end(copy);
 	if (level == LIBBPF_WARN)
 		sscanf(text, "libbpf: prog '%63[^']'", blamed);
-	if (level <= LIBBPF_INFO)
-		log_list(LOG_DEBUG, format, arguments);
-	return 0;
+	return log_libbpf((int)level, format, arguments);
 }
 
 /* --- what the kernel refuses --- */

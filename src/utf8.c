@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "utf8.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -48,5 +49,14 @@ char *utf8__clean(char *to, size_t size, const char *from)
 		left -= step;
 	}
 	to[at] = '\0';
+	return to;
+}
+
+char *utf8__printable(char *to, size_t size, const char *from)
+{
+	utf8__clean(to, size, from);
+	for (char *c = to; *c; c++)
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
 	return to;
 }

@@ -13,4 +13,7 @@ size_t utf8__sequence(const char *text, size_t left);
 /* Copies the string, made valid, as far as it fits; `to` has `size` bytes. Returns `to`. */
 char *utf8__clean(char *to, size_t size, const char *from);
 
+/* The same, with a '?' for each control character: a terminal must not take it for a command. */
+char *utf8__printable(char *to, size_t size, const char *from);
+
 #endif

@@ -385,6 +385,41 @@ static void the_version_is_data(void **state)
 	assert_string_equal(run.err, "");
 }
 
+static void check_has_the_options_of_its_trace(void **state)
+{
+	char **line = LINE("check", "-d", "rx", "-i", "vnet0", "--vm", "web1", "-p", "eth0",
+			   "--attach=kprobe", "-f", "json", "-o", "file");
+	struct options options = good(line);
+
+	(void)state;
+	assert_int_equal(options.what, COMMAND_CHECK);
+	assert_int_equal(options.devices.directions, VMLAT_RX);
+	assert_names(options.devices.taps, "vnet0", NULL);
+	assert_names(options.devices.vms, "web1", NULL);
+	assert_names(options.devices.nics, "eth0", NULL);
+	assert_int_equal(options.attach, ATTACH_KPROBE);
+	assert_int_equal(options.format, FORMAT_JSON);
+	assert_string_equal(options.output, "file");
+	options__free(&options);
+	options = good(LINE("-i", "check"));
+	assert_int_equal(options.what, COMMAND_TRACE);
+	options__free(&options);
+}
+
+static void check_has_no_other_options(void **state)
+{
+	(void)state;
+	assert_wrong(LINE("check", "--stack"),
+		     "vmlat: error: there is no option --stack; see vmlat check --help\n");
+	assert_wrong(LINE("check", "--atach=auto"),
+		     "vmlat: error: there is no option --atach; did you mean --attach?; see vmlat "
+		     "check --help\n");
+	assert_wrong(LINE("check", "vnet0"),
+		     "vmlat check: error: unexpected argument vnet0; see vmlat check --help\n");
+	assert_wrong(LINE("check", "--", "true"),
+		     "vmlat check: error: unexpected argument true; see vmlat check --help\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +445,8 @@ int main(void)
 		cmocka_unit_test(icmp_among_others_may_have_a_port),
 		cmocka_unit_test(the_help_names_every_option_and_ends_well),
 		cmocka_unit_test(the_version_is_data),
+		cmocka_unit_test(check_has_the_options_of_its_trace),
+		cmocka_unit_test(check_has_no_other_options),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
