@@ -468,6 +468,13 @@ static __always_inline void append_visit(struct vmlat_flight *flight, const stru
 	flight->visits = n + 1;
 }
 
+/* Out of a switch: Open vSwitch's or a Linux bridge. */
+static __always_inline enum vmlat_stage port_stage(enum vmlat_hook hook)
+{
+	return hook == VMLAT_HOOK_BR_DEV_QUEUE_PUSH_XMIT ? VMLAT_STAGE_BRIDGE_OUT
+							 : VMLAT_STAGE_VPORT;
+}
+
 /* The flight ends by a copy: its stages are those of the copy's way, not the original's. */
 GLOBAL int take_way(__u32 index, __u32 exit)
 {
@@ -481,7 +488,7 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 	if (way->common < flight->visits)
 		flight->visits = way->common;
 	flight->visits_beyond = 0;
-	append_visit(flight, way, way->vport_ns, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND);
+	append_visit(flight, way, way->port_ns, port_stage(way->port_hook), way->port_hook);
 	if (flight->direction == VMLAT_TX) {
 		append_visit(flight, way, way->xmit_ns, VMLAT_STAGE_XMIT,
 			     VMLAT_HOOK_DEV_QUEUE_XMIT);

@@ -41,11 +41,12 @@ struct cut {
 
 /* The way of a copy, from where it left that of the original. */
 struct way {
-	__u64 vport_ns;
+	__u64 port_ns;
 	__u64 xmit_ns; /* 0: not passed, as each below */
 	__u64 end_ns;
 	__u32 common; /* visits of the original that are its own, too */
-	__u32 cpu;
+	__u16 cpu;
+	__u16 port_hook; /* of port_ns */
 };
 
 /* The parts of a packet that went up as several. */
@@ -145,6 +146,7 @@ struct cpu_state {
 	__u32 upcalled_parted; /* in parts */
 	__u64 merging; /* skb that GRO has in hand */
 	__u64 joining; /* skb that a reassembly has in hand */
+	__u64 keeping; /* skb that a bridge keeps for the host, when its only copy goes on */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
 	struct scratch scratch; /* softirqs are off */
@@ -274,6 +276,7 @@ const volatile struct vmlat_features features = {
 	.qdisc_enqueue = 1,
 	.tunnels = 1,
 	.receive_entry = 1,
+	.bridges = 1,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
 };

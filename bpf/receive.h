@@ -223,6 +223,15 @@ static __always_inline int continue_flight(struct cpu_state *cpu, const struct s
 	return 0;
 }
 
+int packet_goes_up(__u64 address); /* bridge.h */
+
+static __always_inline int goes_up(const struct sk_buff *skb)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	return cpu ? packet_goes_up(number_of(cpu, (__u64)skb)) : 0;
+}
+
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb, bool early)
 {
 	const struct vmlat_config *config = configuration();
@@ -232,7 +241,11 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb,
 	if (!config || !config->armed)
 		return 0;
 	interface = selected_interface(config, skb->dev, true);
-	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
+	if (!interface)
+		return 0;
+	if (features.bridges && interface->roles == VMLAT_ROLE_BRIDGE)
+		return early ? 0 : goes_up(skb);
+	if (!(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
 		return 0;
 	if (early && !(interface->roles & VMLAT_ROLE_TAP))
 		return 0;

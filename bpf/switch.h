@@ -3,10 +3,16 @@
 #ifndef VMLAT_SWITCH_H
 #define VMLAT_SWITCH_H
 
+/* The switch has the packet, and has not looked where it goes to. */
+static __always_inline bool is_undecided(__u8 stage)
+{
+	return stage <= VMLAT_STAGE_OVS_IN || (features.bridges && stage == VMLAT_STAGE_BRIDGE_IN);
+}
+
 /*
  * With a packet socket open the switch goes on with a clone (skb_share_check in
- * netdev_port_receive) and the socket keeps the original: before the first datapath, a packet
- * of the same buffer on the same CPU is the flight's, and its carrier from now on.
+ * netdev_port_receive and br_handle_frame) and the socket keeps the original: before the switch
+ * decides, a packet of the same buffer on the same CPU is the flight's, and its carrier from now on.
  */
 static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *cpu,
 							     const struct sk_buff *skb, __u32 *role)
@@ -20,7 +26,7 @@ static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *c
 	if (!flight || !shares_buffer(flight, skb))
 		return NULL;
 	last = flight->visits - 1;
-	if (last >= VMLAT_VISITS || flight->visit[last].stage > VMLAT_STAGE_OVS_IN)
+	if (last >= VMLAT_VISITS || !is_undecided(flight->visit[last].stage))
 		return NULL;
 	flight->carrier = key_of(skb);
 	*role = ROLE_ORIGINAL;
@@ -138,7 +144,7 @@ static __always_inline int part_copy_leaves(struct cpu_state *cpu, struct vmlat_
 
 /* A clone leaves by a port of its own. */
 static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *skb,
-				  const struct vport___vmlat *vport)
+				  const struct net_device *device, enum vmlat_hook hook)
 {
 	struct vmlat_flight *flight = copied_flight(cpu, skb);
 	struct vmlat_exit *exit;
@@ -158,27 +164,27 @@ static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *s
 	way = slot ? way_at(slot, index) : NULL;
 	if (!exit || !way)
 		return 0;
-	set_device(&exit->device, vport_device(vport, false));
-	way->vport_ns = bpf_ktime_get_ns();
+	set_device(&exit->device, device);
+	way->port_ns = bpf_ktime_get_ns();
 	way->xmit_ns = 0;
 	way->end_ns = 0;
 	way->common = flight->visits;
 	way->cpu = cpu->number;
+	way->port_hook = hook;
 	evict_stale(number_of(cpu, key_of(skb)));
 	if (!insert_carrier(key_of(skb), flight, index))
-		close_exit(exit, VMLAT_EVICTED, way->vport_ns);
+		close_exit(exit, VMLAT_EVICTED, way->port_ns);
 	return 0;
 }
 
 /* With copies, each exit is told of, the original's too. */
-static __noinline int original_leaves(struct vmlat_flight *flight,
-				      const struct vport___vmlat *vport)
+static __noinline int original_leaves(struct vmlat_flight *flight, const struct net_device *device)
 {
 	__u32 index = exit_of(flight, flight->carrier);
 	struct vmlat_exit *exit = exit_at(flight, index);
 
 	if (exit)
-		set_device(&exit->device, vport_device(vport, false));
+		set_device(&exit->device, device);
 	return 0;
 }
 
@@ -192,40 +198,57 @@ static __always_inline int part_leaves(struct cpu_state *cpu, struct vmlat_fligh
 	return 0;
 }
 
-static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
-						const struct sk_buff *skb, bool direct)
+/* The packet, or a part of it, that leaves by a port; NULL: it is none of these. */
+static __always_inline struct vmlat_flight *leaving_flight(struct cpu_state *cpu,
+							   const struct sk_buff *skb, __u32 *role)
 {
-	struct cpu_state *cpu = this_cpu();
-	struct vmlat_flight *flight;
-	bool to_host;
-	__u32 role;
+	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
 
-	if (!cpu)
-		return 0;
-	flight = find_flight(cpu, key_of(skb), &role);
-	if (!flight)
-		flight = fragmented_flight(cpu, skb);
-	if (!flight)
-		return copy_leaves(cpu, skb, vport);
-	if (role != ROLE_ORIGINAL && role != ROLE_PART)
-		return 0;
-	settle_flight(cpu, flight);
-	to_host = transmit_function(vport_device(vport, direct), direct) ==
-		  features.internal_dev_xmit;
+	return flight ? flight : fragmented_flight(cpu, skb);
+}
+
+/* It is on its way out by this device, as the hook says. */
+static __always_inline int flight_leaves_by(void *ctx, struct cpu_state *cpu,
+					    struct vmlat_flight *flight, __u32 role,
+					    const struct sk_buff *skb,
+					    const struct net_device *device, enum vmlat_hook hook,
+					    bool to_host)
+{
 	if (flight->candidate && !to_host && !starts_as_it_is(cpu, flight))
 		return 0;
 	flight->undirected = 0;
 	flight->fragmenting = 0;
-	visit_as(ctx, cpu, flight, role, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND,
-		 bpf_ktime_get_ns());
+	visit_as(ctx, cpu, flight, role, port_stage(hook), hook, bpf_ktime_get_ns());
 	if (role == ROLE_PART)
 		return part_leaves(cpu, flight, skb, to_host);
 	if (flight->shared)
-		original_leaves(flight, vport);
+		original_leaves(flight, device);
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
 	if (to_host)
 		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 	return 0;
+}
+
+static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
+						const struct sk_buff *skb, bool direct)
+{
+	const struct net_device *device;
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+	__u32 role;
+
+	if (!cpu)
+		return 0;
+	flight = leaving_flight(cpu, skb, &role);
+	if (!flight)
+		return copy_leaves(cpu, skb, vport_device(vport, direct),
+				   VMLAT_HOOK_OVS_VPORT_SEND);
+	if (role != ROLE_ORIGINAL && role != ROLE_PART)
+		return 0;
+	settle_flight(cpu, flight);
+	device = vport_device(vport, direct);
+	return flight_leaves_by(ctx, cpu, flight, role, skb, device, VMLAT_HOOK_OVS_VPORT_SEND,
+				transmit_function(device, direct) == features.internal_dev_xmit);
 }
 
 #endif

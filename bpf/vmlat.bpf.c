@@ -19,6 +19,7 @@
 #include "upcall.h"
 #include "tunnel.h"
 #include "switch.h"
+#include "bridge.h"
 #include "device.h"
 #include "free.h"
 
@@ -95,31 +96,52 @@ RETURN_HOOK(tun_sendmsg, tap_call_ends())
 HOOK(internal_dev_xmit, (struct sk_buff * skb),
      packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_INTERNAL_DEV_XMIT))
 
-static __always_inline int packet_at_port(void *ctx, struct sk_buff **pointer)
+/*
+ * An rx_handler: its argument is a pointer to a pointer, which the verifier does not take from ctx
+ * (6.1); bpf_get_func_arg does (5.17).
+ */
+#define PORT_HOOK(function, stage, hook)                                             \
+	SEC("?kprobe/" #function)                                                    \
+	int BPF_KPROBE(function##__kprobe, struct sk_buff **pointer)                 \
+	{                                                                            \
+		return packet_at_port(ctx, pointer, stage, hook);                    \
+	}                                                                            \
+	SEC("?fentry/" #function)                                                    \
+	int function##__fentry(void *ctx)                                            \
+	{                                                                            \
+		__u64 pointer;                                                       \
+                                                                                     \
+		if (bpf_get_func_arg(ctx, 0, &pointer))                              \
+			return 0;                                                    \
+		return packet_at_port(ctx, (struct sk_buff **)pointer, stage, hook); \
+	}
+
+static __always_inline int packet_at_port(void *ctx, struct sk_buff **pointer,
+					  enum vmlat_stage stage, enum vmlat_hook hook)
 {
 	struct sk_buff *skb;
 
 	if (bpf_probe_read_kernel(&skb, sizeof(skb), pointer))
 		return 0;
-	return packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_NETDEV_FRAME_HOOK);
+	return packet_in_switch(ctx, skb, stage, hook);
 }
 
-SEC("?kprobe/netdev_frame_hook")
-int BPF_KPROBE(netdev_frame_hook__kprobe, struct sk_buff **pointer)
-{
-	return packet_at_port(ctx, pointer);
-}
+PORT_HOOK(netdev_frame_hook, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_NETDEV_FRAME_HOOK)
 
-/* The verifier takes no pointer to a pointer from ctx (6.1); bpf_get_func_arg does (5.17). */
-SEC("?fentry/netdev_frame_hook")
-int netdev_frame_hook__fentry(void *ctx)
-{
-	__u64 pointer;
+PORT_HOOK(br_handle_frame, VMLAT_STAGE_BRIDGE_IN, VMLAT_HOOK_BR_HANDLE_FRAME)
 
-	if (bpf_get_func_arg(ctx, 0, &pointer))
-		return 0;
-	return packet_at_port(ctx, (struct sk_buff **)pointer);
-}
+/* A bool is the lowest byte of its register alone. */
+HOOK(br_forward, (void *port, struct sk_buff *skb, __u64 local_rcv),
+     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_FORWARD, (__u8)local_rcv))
+
+HOOK(br_flood, (void *bridge, struct sk_buff *skb),
+     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_FLOOD, false))
+
+HOOK(br_multicast_flood, (void *group, struct sk_buff *skb),
+     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_MULTICAST_FLOOD, false))
+
+HOOK(br_dev_queue_push_xmit, (struct net * net, struct sock *sk, struct sk_buff *skb),
+     packet_leaves_bridge(ctx, skb, direct))
 
 HOOK(ovs_dp_process_packet, (struct sk_buff * skb),
      packet_in_switch(ctx, skb, VMLAT_STAGE_DATAPATH, VMLAT_HOOK_OVS_DP_PROCESS_PACKET))

@@ -18,6 +18,7 @@ enum vmlat_role {
 	VMLAT_ROLE_TX_END = 4,
 	VMLAT_ROLE_RX_START = 8,
 	VMLAT_ROLE_RX_END = 16,
+	VMLAT_ROLE_BRIDGE = 32, /* a Linux bridge: what it receives goes to the host's own stack */
 };
 
 /*
@@ -79,7 +80,7 @@ struct vmlat_features {
 	__u32 qdisc_enqueue; /* the tracepoint tells of each packet that a locked qdisc keeps */
 	__u32 tunnels; /* there are tunnels on the host: what a NIC receives may have to be unpacked */
 	__u32 receive_entry; /* there is RPS on a tap: TX starts at netif_receive_skb_entry */
-	__u32 pad;
+	__u32 bridges; /* there are Linux bridges on the way */
 	__u64 internal_dev_xmit; /* its address, which tells OVS internal ports; 0: none */
 	__u64 tun_net_xmit; /* its address, which tells taps; 0: none */
 };

@@ -15,17 +15,20 @@ enum vmlat_direction {
 
 /* clang-format off: tables */
 /* id, number in the report (-1: it has a name only), name */
-#define VMLAT_STAGES(X)            \
-	X(TAP_IN, 0, "tap")        \
-	X(NIC, 0, "nic")           \
-	X(OVS_IN, 1, "ovs_in")     \
-	X(DATAPATH, 2, "datapath") \
-	X(UPCALL, 3, "upcall")     \
-	X(REINJECT, 4, "reinject") \
-	X(VPORT, 5, "vport")       \
-	X(XMIT, 6, "xmit")         \
-	X(TAP_OUT, 6, "tap")       \
-	X(DRIVER, -1, "driver")
+#define VMLAT_STAGES(X)                         \
+	X(TAP_IN, 0, "tap")                     \
+	X(NIC, 0, "nic")                        \
+	X(OVS_IN, 1, "ovs_in")                  \
+	X(DATAPATH, 2, "datapath")              \
+	X(UPCALL, 3, "upcall")                  \
+	X(REINJECT, 4, "reinject")              \
+	X(VPORT, 5, "vport")                    \
+	X(XMIT, 6, "xmit")                      \
+	X(TAP_OUT, 6, "tap")                    \
+	X(DRIVER, -1, "driver")                 \
+	X(BRIDGE_IN, -1, "bridge_in")           \
+	X(BRIDGE_FORWARD, -1, "bridge_forward") \
+	X(BRIDGE_OUT, -1, "bridge_out")
 /* clang-format on */
 
 enum vmlat_stage {
@@ -46,8 +49,8 @@ enum vmlat_hook_kind {
  * Without a REQUIRED hook no packet could be told begun or ended: no trace. Without an
  * OPTIONAL one its stage is missing from every report, which the header says. Without a
  * SHORTCUT each packet costs a little more. What is FOR_TUNNELS is used where this host has
- * tunnel devices, and FOR_RPS where a selected tap spreads its packets over CPUs; else nobody
- * misses it.
+ * tunnel devices, FOR_RPS where a selected tap spreads its packets over CPUs, and FOR_BRIDGES where
+ * a selected device leads to a Linux bridge; else nobody misses it.
  *
  * The functions have a symbol of exactly this name on every kernel from 4.18 to 7.3 that was
  * looked at (Debian's and Ubuntu's); the tracepoints and their first arguments as well.
@@ -95,7 +98,14 @@ enum vmlat_hook_kind {
 	X(NAPI_GRO_RECEIVE_EXIT, NONE, RX, TRACEPOINT, FOR_TUNNELS, "",                     \
 	  napi_gro_receive_exit)                                                            \
 	X(NETIF_RECEIVE_SKB_ENTRY, TAP_IN, BOTH, TRACEPOINT, FOR_RPS, "",                   \
-	  netif_receive_skb_entry)
+	  netif_receive_skb_entry)                                                          \
+	X(BR_HANDLE_FRAME, BRIDGE_IN, BOTH, FUNCTION, FOR_BRIDGES, "bridge", br_handle_frame) \
+	X(BR_FORWARD, BRIDGE_FORWARD, BOTH, FUNCTION, FOR_BRIDGES, "bridge", br_forward)    \
+	X(BR_FLOOD, BRIDGE_FORWARD, BOTH, FUNCTION, FOR_BRIDGES, "bridge", br_flood)        \
+	X(BR_MULTICAST_FLOOD, BRIDGE_FORWARD, BOTH, FUNCTION, FOR_BRIDGES, "bridge",        \
+	  br_multicast_flood)                                                               \
+	X(BR_DEV_QUEUE_PUSH_XMIT, BRIDGE_OUT, BOTH, FUNCTION, FOR_BRIDGES, "bridge",        \
+	  br_dev_queue_push_xmit)
 /* clang-format on */
 
 enum vmlat_hook {

@@ -44,20 +44,23 @@ static bool read_number(const char *name, const char *entry, const char *format,
 	return read_line(name, entry, line, sizeof(line)) && sscanf(line, format, n) == 1;
 }
 
-/* A port of an OVS datapath or a Linux bridge, by itself or below a bond, VLAN, … */
-static bool leads_to_switch(const char *name, int levels)
+#define OVS_PORT    "upper_ovs-system"
+#define BRIDGE_PORT "brport" /* of a Linux bridge */
+
+/* A port of such a switch, by itself or below a bond, VLAN, … */
+static bool leads_to(const char *port, const char *name, int levels)
 {
 	cleanup_closedir DIR *directory = NULL;
 	const struct dirent *entry;
 	char path[256];
 
-	if (exists(name, "upper_ovs-system") || exists(name, "brport"))
+	if (exists(name, port))
 		return true;
 	snprintf(path, sizeof(path), SYSFS "/%s", name);
 	directory = levels ? opendir(path) : NULL;
 	while (directory && (entry = readdir(directory)))
 		if (!strncmp(entry->d_name, "upper_", 6) &&
-		    leads_to_switch(entry->d_name + 6, levels - 1))
+		    leads_to(port, entry->d_name + 6, levels - 1))
 			return true;
 	return false;
 }
@@ -94,7 +97,9 @@ static bool describe(const char *name, __u32 netns, struct device *device)
 	device->tap = read_number(name, "tun_flags", "%x", &flags) && flags & TUN_FLAG_TAP;
 	device->spreads = device->tap && spreads_packets(name);
 	device->nic = exists(name, "device");
-	device->leads_to_switch = leads_to_switch(name, UPPER_LEVELS);
+	device->bridge = exists(name, "bridge");
+	device->leads_to_bridge = leads_to(BRIDGE_PORT, name, UPPER_LEVELS);
+	device->leads_to_switch = device->leads_to_bridge || leads_to(OVS_PORT, name, UPPER_LEVELS);
 	return true;
 }
 
@@ -282,8 +287,10 @@ static __u32 nic_roles(const struct device *nic, const struct device_choice *cho
 static __u32 roles_of(const struct devices *devices, const struct device *device,
 		      const struct device_choice *choice)
 {
-	return device->tap ? tap_roles(device, choice)
-			   : nic_roles(device, choice, devices->nic_leads_to_switch);
+	__u32 roles = device->tap ? tap_roles(device, choice)
+				  : nic_roles(device, choice, devices->nic_leads_to_switch);
+
+	return device->bridge && !roles ? VMLAT_ROLE_BRIDGE : roles;
 }
 
 int devices__select(struct devices *devices, const struct device_choice *choice)
@@ -377,6 +384,14 @@ bool devices__spread(const struct devices *devices)
 	for (size_t i = 0; i < devices->count; i++)
 		if (devices->all[i].spreads &&
 		    devices->all[i].roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START))
+			return true;
+	return false;
+}
+
+bool devices__bridged(const struct devices *devices)
+{
+	for (size_t i = 0; i < devices->count; i++)
+		if (devices->all[i].leads_to_bridge && devices->all[i].roles & ~VMLAT_ROLE_BRIDGE)
 			return true;
 	return false;
 }

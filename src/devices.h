@@ -19,6 +19,8 @@ struct device {
 	bool tap;
 	bool nic; /* hardware, or what a hypervisor shows as such */
 	bool leads_to_switch;
+	bool leads_to_bridge; /* a switch that is a Linux bridge */
+	bool bridge; /* is one itself */
 	bool spreads; /* a tap with RPS: its packets go on on other CPUs */
 	bool gone; /* it was there; its index and its name stay */
 	__u32 roles; /* 0: not selected */
@@ -69,6 +71,9 @@ bool devices__chosen(const struct device *device);
 
 /* Whether a tap that packets may begin at gives them to other CPUs. */
 bool devices__spread(const struct devices *devices);
+
+/* Whether a device that packets may begin or end at leads to a Linux bridge. */
+bool devices__bridged(const struct devices *devices);
 
 /*
  * The device with this identity, the last of them that there was; or NULL: it is new, or of another

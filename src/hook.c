@@ -41,6 +41,8 @@ bool hook__needed(enum vmlat_hook id, const struct hook_use *use)
 {
 	if (hooks[id].need == HOOK_FOR_TUNNELS)
 		return use->tunnels;
+	if (hooks[id].need == HOOK_FOR_BRIDGES)
+		return use->bridges;
 	return hooks[id].need != HOOK_FOR_RPS || use->rps;
 }
 
@@ -108,6 +110,12 @@ static const char *why_no_function(const struct kernel *kernel, enum vmlat_hook 
 	return "this kernel has no function of exactly this name";
 }
 
+/* Its argument is a pointer to a pointer. */
+static bool is_rx_handler(enum vmlat_hook id)
+{
+	return id == VMLAT_HOOK_NETDEV_FRAME_HOOK || id == VMLAT_HOOK_BR_HANDLE_FRAME;
+}
+
 static const char *why_no_fentry(const struct kernel *kernel, enum vmlat_hook id,
 				 enum attach_mode mode)
 {
@@ -124,7 +132,7 @@ static const char *why_no_fentry(const struct kernel *kernel, enum vmlat_hook id
 				       kernel__module_state(kernel, hook->module) == MODULE_LOADED
 			       ? "its module has no BTF, which fentry needs"
 			       : "it is not in BTF, which fentry needs";
-	if (id == VMLAT_HOOK_NETDEV_FRAME_HOOK && !kernel->get_func_arg)
+	if (is_rx_handler(id) && !kernel->get_func_arg)
 		return "its argument needs bpf_get_func_arg (5.17)";
 	return NULL;
 }

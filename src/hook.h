@@ -13,7 +13,14 @@ enum attach_mode {
 };
 
 /* As in include/hooks.h. */
-enum hook_need { HOOK_OPTIONAL, HOOK_REQUIRED, HOOK_SHORTCUT, HOOK_FOR_TUNNELS, HOOK_FOR_RPS };
+enum hook_need {
+	HOOK_OPTIONAL,
+	HOOK_REQUIRED,
+	HOOK_SHORTCUT,
+	HOOK_FOR_TUNNELS,
+	HOOK_FOR_RPS,
+	HOOK_FOR_BRIDGES,
+};
 
 /* What of a trace and its host says which hooks are of any use, and how to attach to them. */
 struct hook_use {
@@ -21,6 +28,7 @@ struct hook_use {
 	int directions; /* enum vmlat_direction */
 	bool tunnels; /* the host has tunnel devices */
 	bool rps; /* a tap spreads its packets over CPUs */
+	bool bridges; /* a selected device leads to a Linux bridge */
 };
 
 struct hook {

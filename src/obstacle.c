@@ -56,14 +56,23 @@ static const struct {
 	const char *use;
 } modules[] = {
 	{ "tun", "there is no tap to trace" },
-	{ "openvswitch", "no packet can reach a switch" },
+	{ "openvswitch", "no packet can reach a switch, for no selected tap or NIC is on a Linux "
+			 "bridge either" },
 };
+
+/* A Linux bridge is a switch, too: with one that matters nobody needs the other module. */
+static bool is_needed(const char *module, const struct hook_choice choices[VMLAT_HOOK_COUNT])
+{
+	const struct hook_choice *bridge = &choices[VMLAT_HOOK_BR_HANDLE_FRAME];
+
+	return strcmp(module, "openvswitch") || !(bridge->attach || bridge->missing);
+}
 
 void obstacles__of_hooks(struct obstacles *obstacles, const struct kernel *kernel,
 			 const struct hook_choice choices[VMLAT_HOOK_COUNT])
 {
 	for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++)
-		if (kernel->symbols &&
+		if (kernel->symbols && is_needed(modules[i].module, choices) &&
 		    kernel__module_state(kernel, modules[i].module) == MODULE_ABSENT)
 			add(obstacles, "the module %s is not loaded: %s; load it with: modprobe %s",
 			    modules[i].module, modules[i].use, modules[i].module);

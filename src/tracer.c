@@ -146,6 +146,7 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 		.qdisc_enqueue = !!tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach,
 		.tunnels = tracer->use.tunnels,
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
+		.bridges = tracer->use.bridges,
 		.internal_dev_xmit = kernel__function(kernel, VMLAT_HOOK_INTERNAL_DEV_XMIT),
 		.tun_net_xmit = kernel__function(kernel, VMLAT_HOOK_TUN_NET_XMIT),
 	};
@@ -299,7 +300,8 @@ struct hook_use tracer__use(const struct options *options, const struct devices 
 	return (struct hook_use){ .attach = options->attach,
 				  .directions = options->devices.directions,
 				  .tunnels = devices->tunnels.any,
-				  .rps = devices__spread(devices) };
+				  .rps = devices__spread(devices),
+				  .bridges = devices__bridged(devices) };
 }
 
 static int load_and_attach(struct tracer *tracer, const struct options *options,
@@ -335,13 +337,27 @@ static void unload(struct tracer *tracer)
 	tracer->object = NULL;
 }
 
-static void tell_missing(const struct tracer *tracer)
+/* One line for all hooks of a module. */
+static void tell_absent(enum vmlat_hook id)
+{
+	for (int before = 0; before < (int)id; before++)
+		if (!strcmp(hooks[before].module, hooks[id].module))
+			return;
+	log_warn("the module %s is not loaded: nothing of it is traced, even if it is loaded later",
+		 hooks[id].module);
+}
+
+static void tell_missing(const struct tracer *tracer, const struct kernel *kernel)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
 		const struct hook *hook = &hooks[id];
 
-		if (tracer->hooks[id].missing && hook->need != HOOK_SHORTCUT &&
-		    hook->directions & tracer->use.directions)
+		if (!tracer->hooks[id].missing || hook->need == HOOK_SHORTCUT ||
+		    !(hook->directions & tracer->use.directions))
+			continue;
+		if (hook->module[0] && kernel__module_state(kernel, hook->module) == MODULE_ABSENT)
+			tell_absent(id);
+		else
 			log_warn("%s is not traced: %s", hook->name, tracer->hooks[id].missing);
 	}
 }
@@ -368,7 +384,7 @@ int tracer__open(struct tracer **result, const struct options *options, struct k
 	while ((error = load_and_attach(tracer, options, kernel, devices)) == REFUSED)
 		unload(tracer);
 	if (!error)
-		tell_missing(tracer);
+		tell_missing(tracer, kernel);
 	return error;
 }
 
@@ -389,6 +405,11 @@ int tracer__set_device(struct tracer *tracer, const struct devices *devices,
 	    device->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START))
 		log_warn("%s spreads its packets over CPUs (RPS), as no tap did when the trace "
 			 "began: packets that it does are not traced",
+			 device->name);
+	if (!tracer->use.bridges && !device->gone && device->leads_to_bridge &&
+	    device->roles & ~VMLAT_ROLE_BRIDGE)
+		log_warn("%s is on a Linux bridge, as no selected device was when the trace began: "
+			 "the bridge's stages are missing",
 			 device->name);
 	return set_interface(tracer, device, device - devices->all);
 }

@@ -30,6 +30,7 @@ import cases_delays
 import cases_copies
 import cases_gso
 import cases_identity
+import cases_bridge
 import cases_cpus
 
 

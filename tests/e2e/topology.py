@@ -47,10 +47,16 @@ def second_wire(bridge="br0"):
         yield
 
 
+def _take_out(changes, port):
+    """The rules of br0 know it by its number."""
+    number = run("ovs-vsctl", "-t", "30", "get", "interface", port, "ofport").strip()
+    changes.do(f"ovs-vsctl -t 30 del-port br0 {port}",
+               f"ovs-vsctl -t 30 add-port br0 {port} -- set interface {port} "
+               f"ofport_request={number}")
+
+
 def _take_eth0_out(changes):
-    """The rules of br0 know the port by its number."""
-    changes.do("ovs-vsctl -t 30 del-port br0 eth0",
-               "ovs-vsctl -t 30 add-port br0 eth0 -- set interface eth0 ofport_request=1")
+    _take_out(changes, "eth0")
 
 
 @contextlib.contextmanager
@@ -64,6 +70,63 @@ def uplink_bridge():
         changes.do("ip link set br1 up")
         changes.do("ovs-ofctl add-flow br1 in_port=eth0,actions=LOCAL")
         changes.do("ovs-ofctl add-flow br1 in_port=LOCAL,actions=output:eth0")
+        yield
+
+
+def _forwards(device):
+    with open(f"/sys/class/net/{device}/brport/state", encoding="ascii") as file:
+        return file.read() == "3\n"
+
+
+def join(changes, bridge, *devices):
+    """They are ports of this Linux bridge from now on."""
+    for device in devices:
+        changes.do(f"ip link set {device} master {bridge}", f"ip link set {device} nomaster")
+        changes.do(f"ip link set {device} up")
+    lab.wait_for("the ports to forward", lambda: all(map(_forwards, devices)))
+
+
+def empty_bridge(changes, name):
+    """A Linux bridge that says nothing by itself, and knows nobody."""
+    changes.do("modprobe bridge")
+    changes.do(f"ip link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+               f"ip link del {name}")
+    changes.do(f"ip link set {name} addrgenmode none up")
+
+
+@contextlib.contextmanager
+def linux_bridge(*machines, over="eth0"):
+    """A Linux bridge, lbr0, in br0's place, and the machines behind its ports. `over`: the port that
+    leads to the peer; yields the Changes, for more."""
+    with Changes() as changes:
+        for port in "eth0", over, *(machine.tap for machine in machines):
+            if port in run("ovs-vsctl", "-t", "30", "list-ports", "br0").split():
+                _take_out(changes, port)
+        empty_bridge(changes, "lbr0")
+        join(changes, "lbr0", over, *(machine.tap for machine in machines))
+        for machine, port in (lab.peer, over), *((machine, machine.tap) for machine in machines):
+            for address in machine.mac, machine.sink:
+                changes.do(f"bridge fdb replace {address} dev {port} master static")
+        yield changes
+
+
+@contextlib.contextmanager
+def hybrid(guest):
+    """The guest's tap in a Linux bridge of its own, qbr0, from which a veth pair, qvb0 and qvo0,
+    leads to the tap's place in br0."""
+    number = run("ovs-vsctl", "-t", "30", "get", "interface", guest.tap, "ofport").strip()
+    with Changes() as changes:
+        _take_out(changes, guest.tap)
+        changes.do("ip link add qvb0 type veth peer name qvo0", "ip link del qvb0")
+        empty_bridge(changes, "qbr0")
+        join(changes, "qbr0", "qvb0", guest.tap)
+        changes.do("ip link set qvo0 up")
+        changes.do(f"ovs-vsctl -t 30 add-port br0 qvo0 -- set interface qvo0 "
+                   f"ofport_request={number}", "ovs-vsctl -t 30 del-port br0 qvo0")
+        for address in lab.peer.mac, lab.peer.sink:
+            changes.do(f"bridge fdb replace {address} dev qvb0 master static")
+        for address in guest.mac, guest.sink:
+            changes.do(f"bridge fdb replace {address} dev {guest.tap} master static")
         yield
 
 

@@ -58,6 +58,45 @@ static void when_no_nic_leads_to_a_switch_it_is_every_nic(void **state)
 	devices__free(&devices);
 }
 
+/* What a bridge receives by itself is for the host. */
+static void a_linux_bridge_is_known_as_such_unless_it_is_named(void **state)
+{
+	struct device_choice by_default = { .directions = VMLAT_BOTH };
+	struct device_choice named = { .nics = LIST("br0"), .directions = VMLAT_BOTH };
+	struct devices devices = host_devices();
+
+	(void)state;
+	host_device(&devices, "br0")->bridge = true;
+	assert_int_equal(devices__select(&devices, &by_default), 0);
+	assert_int_equal(roles(&devices, "br0"), VMLAT_ROLE_BRIDGE);
+	assert_false(devices__chosen(host_device(&devices, "br0")));
+	assert_int_equal(devices__select(&devices, &named), 0);
+	assert_int_equal(roles(&devices, "br0"), NIC_BOTH);
+	devices__free(&devices);
+}
+
+static void a_bridge_matters_where_a_selected_device_leads_to_it(void **state)
+{
+	struct device_choice web1 = { .taps = LIST("vnet0"),
+				      .nics = LIST("eth0"),
+				      .directions = VMLAT_RX };
+	struct devices devices = host_devices();
+
+	(void)state;
+	host_device(&devices, "br0")->bridge = true;
+	host_device(&devices, "br0")->leads_to_bridge = true;
+	host_device(&devices, "vnet2")->leads_to_bridge = true;
+	host_device(&devices, "eth2")->leads_to_bridge = true;
+	assert_int_equal(devices__select(&devices, &web1), 0);
+	assert_false(devices__bridged(&devices));
+	host_device(&devices, "vnet0")->leads_to_bridge = true;
+	assert_true(devices__bridged(&devices));
+	host_device(&devices, "vnet0")->leads_to_bridge = false;
+	host_device(&devices, "eth0")->leads_to_bridge = true;
+	assert_true(devices__bridged(&devices));
+	devices__free(&devices);
+}
+
 static void a_direction_gives_half_of_the_roles(void **state)
 {
 	struct devices tx = selected((struct device_choice){ .directions = VMLAT_TX });
@@ -538,6 +577,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_default_it_is_every_tap_and_the_nics_that_lead_to_a_switch),
 		cmocka_unit_test(when_no_nic_leads_to_a_switch_it_is_every_nic),
+		cmocka_unit_test(a_linux_bridge_is_known_as_such_unless_it_is_named),
+		cmocka_unit_test(a_bridge_matters_where_a_selected_device_leads_to_it),
 		cmocka_unit_test(a_direction_gives_half_of_the_roles),
 		cmocka_unit_test(named_taps_alone_start_tx_but_any_tap_may_be_the_other_end),
 		cmocka_unit_test(rx_may_come_from_any_tap_unless_nics_are_named),

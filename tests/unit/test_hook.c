@@ -30,6 +30,9 @@ static void stages_are_numbered_as_documented(void **state)
 		{ VMLAT_STAGE_UPCALL, 3, "upcall" }, { VMLAT_STAGE_REINJECT, 4, "reinject" },
 		{ VMLAT_STAGE_VPORT, 5, "vport" },   { VMLAT_STAGE_XMIT, 6, "xmit" },
 		{ VMLAT_STAGE_TAP_OUT, 6, "tap" },   { VMLAT_STAGE_DRIVER, -1, "driver" },
+		{ VMLAT_STAGE_BRIDGE_IN, -1, "bridge_in" },
+		{ VMLAT_STAGE_BRIDGE_FORWARD, -1, "bridge_forward" },
+		{ VMLAT_STAGE_BRIDGE_OUT, -1, "bridge_out" },
 	};
 
 	(void)state;
@@ -117,7 +120,7 @@ static void add_tracepoint(struct btf *btf, const char *name)
 static struct kernel some_kernel(void)
 {
 	struct kernel kernel = { .kprobes = true, .get_func_arg = true };
-	struct btf *openvswitch = host_btf();
+	struct btf *openvswitch = host_btf(), *bridge = host_btf();
 
 	kernel.symbols =
 		host_symbols("ffffffff81000100 T __dev_queue_xmit\n"
@@ -126,13 +129,16 @@ static struct kernel some_kernel(void)
 			     "ffffffffc0200000 t netdev_frame_hook\t[openvswitch]\n"
 			     "ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n"
 			     "ffffffffc0200200 t ovs_vport_send.constprop.0\t[openvswitch]\n"
-			     "ffffffffc0200300 t ovs_dp_process_packet.cold\t[openvswitch]\n");
+			     "ffffffffc0200300 t ovs_dp_process_packet.cold\t[openvswitch]\n"
+			     "ffffffffc0400000 t br_handle_frame\t[bridge]\n");
 	kernel.btf = host_btf();
 	kernel__module(&kernel, "openvswitch")->btf = openvswitch;
+	kernel__module(&kernel, "bridge")->btf = bridge;
 	add_tracepoint(kernel.btf, "netif_receive_skb");
 	add_function(kernel.btf, "__dev_queue_xmit");
 	add_function(openvswitch, "netdev_frame_hook");
 	add_function(openvswitch, "ovs_dp_upcall");
+	add_function(bridge, "br_handle_frame");
 	return kernel;
 }
 
@@ -210,16 +216,20 @@ static void kprobe_is_taken_when_asked_for(void **state)
 }
 
 /* Its argument is a pointer to a pointer: fentry reads it by a helper of 5.17 alone. */
-static void netdev_frame_hook_needs_a_helper_for_fentry(void **state)
+static void an_rx_handler_needs_a_helper_for_fentry(void **state)
 {
 	struct kernel kernel = some_kernel();
 
 	(void)state;
 	assert_choice(&kernel, VMLAT_HOOK_NETDEV_FRAME_HOOK, ATTACH_AUTO, "fentry",
 		      "netdev_frame_hook__fentry");
+	assert_choice(&kernel, VMLAT_HOOK_BR_HANDLE_FRAME, ATTACH_AUTO, "fentry",
+		      "br_handle_frame__fentry");
 	kernel.get_func_arg = false;
 	assert_choice(&kernel, VMLAT_HOOK_NETDEV_FRAME_HOOK, ATTACH_AUTO, "kprobe",
 		      "netdev_frame_hook__kprobe");
+	assert_choice(&kernel, VMLAT_HOOK_BR_HANDLE_FRAME, ATTACH_AUTO, "kprobe",
+		      "br_handle_frame__kprobe");
 	kernel__close(&kernel);
 }
 
@@ -403,6 +413,25 @@ static void a_module_that_is_not_there_is_an_obstacle(void **state)
 	kernel__close(&kernel);
 }
 
+static void without_openvswitch_a_linux_bridge_will_do(void **state)
+{
+	struct hook_choice choices[VMLAT_HOOK_COUNT] = { 0 };
+	struct kernel kernel = some_kernel();
+	struct obstacles obstacles = { 0 };
+
+	(void)state;
+	symbols__free(kernel.symbols);
+	kernel.symbols = host_symbols("ffffffffc0300000 t tun_get_user\t[tun]\n");
+	choices[VMLAT_HOOK_BR_HANDLE_FRAME].attach = "kprobe";
+	obstacles__of_hooks(&obstacles, &kernel, choices);
+	assert_int_equal(obstacles.count, 0);
+	choices[VMLAT_HOOK_BR_HANDLE_FRAME].attach = NULL;
+	obstacles__of_hooks(&obstacles, &kernel, choices);
+	assert_int_equal(obstacles.count, 1);
+	assert_non_null(strstr(obstacles.text[0], "modprobe openvswitch"));
+	kernel__close(&kernel);
+}
+
 static void what_the_kernel_is_may_be_an_obstacle(void **state)
 {
 	struct kernel kernel = some_kernel();
@@ -484,25 +513,30 @@ static void a_hook_that_there_is_not_cannot_be_denied(void **state)
 
 static void what_this_host_has_not_needs_no_hook(void **state)
 {
-	static const enum vmlat_hook of_tunnels[] = { VMLAT_HOOK_GRO_CELLS_RECEIVE,
-						      VMLAT_HOOK_NAPI_GRO_RECEIVE_ENTRY,
-						      VMLAT_HOOK_NAPI_GRO_RECEIVE_EXIT };
-	struct hook_use plain = { .directions = VMLAT_BOTH };
-	struct hook_use tunnels = { .directions = VMLAT_BOTH, .tunnels = true };
-	struct hook_use rps = { .directions = VMLAT_BOTH, .rps = true };
+	static const enum hook_need needs[] = { HOOK_FOR_TUNNELS, HOOK_FOR_RPS, HOOK_FOR_BRIDGES };
+	static const struct hook_use uses[] = {
+		{ .directions = VMLAT_BOTH, .tunnels = true },
+		{ .directions = VMLAT_BOTH, .rps = true },
+		{ .directions = VMLAT_BOTH, .bridges = true },
+		{ .directions = VMLAT_BOTH },
+	};
+	int found[ARRAY_SIZE(needs)] = { 0 };
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(of_tunnels); i++) {
-		assert_false(hook__needed(of_tunnels[i], &plain));
-		assert_true(hook__needed(of_tunnels[i], &tunnels));
-		assert_false(hook__needed(of_tunnels[i], &rps));
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		size_t own = 0;
+
+		while (own < ARRAY_SIZE(needs) && hooks[id].need != needs[own])
+			own++;
+		for (size_t use = 0; use < ARRAY_SIZE(uses); use++)
+			assert_int_equal(hook__needed(id, &uses[use]),
+					 own == ARRAY_SIZE(needs) || own == use);
+		if (own < ARRAY_SIZE(needs))
+			found[own]++;
 	}
-	assert_false(hook__needed(VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY, &plain));
-	assert_false(hook__needed(VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY, &tunnels));
-	assert_true(hook__needed(VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY, &rps));
-	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
-		if (hooks[id].need != HOOK_FOR_TUNNELS && hooks[id].need != HOOK_FOR_RPS)
-			assert_true(hook__needed(id, &plain));
+	assert_int_equal(found[0], 3);
+	assert_int_equal(found[1], 1);
+	assert_int_equal(found[2], 5);
 }
 
 int main(void)
@@ -518,7 +552,7 @@ int main(void)
 		cmocka_unit_test(a_function_with_btf_gets_fentry),
 		cmocka_unit_test(a_function_without_btf_gets_a_kprobe),
 		cmocka_unit_test(kprobe_is_taken_when_asked_for),
-		cmocka_unit_test(netdev_frame_hook_needs_a_helper_for_fentry),
+		cmocka_unit_test(an_rx_handler_needs_a_helper_for_fentry),
 		cmocka_unit_test(a_function_that_is_not_there_says_why),
 		cmocka_unit_test(a_function_of_any_module_with_btf_gets_fentry),
 		cmocka_unit_test(what_this_host_has_not_needs_no_hook),
@@ -528,6 +562,7 @@ int main(void)
 		cmocka_unit_test(a_trace_has_the_hooks_of_its_directions),
 		cmocka_unit_test(a_beginning_or_an_end_that_cannot_be_told_is_an_obstacle),
 		cmocka_unit_test(a_module_that_is_not_there_is_an_obstacle),
+		cmocka_unit_test(without_openvswitch_a_linux_bridge_will_do),
 		cmocka_unit_test(what_the_kernel_is_may_be_an_obstacle),
 		cmocka_unit_test(a_denied_hook_is_as_if_it_were_not_there),
 		cmocka_unit_test(a_way_that_is_to_be_refused_is_there_until_it_is_tried),

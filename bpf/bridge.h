@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A Linux bridge. br_handle_frame has the packet of a port; br_forward, br_flood or
+ * br_multicast_flood where it goes to, or the host's own stack alone, when none of them is called.
+ * To ports other than the last one go clones (deliver_clone); to the last one, too, when the host
+ * gets the packet as well (local_rcv). br_dev_queue_push_xmit, behind netfilter, gives each to its
+ * device.
+ *
+ * br_handle_frame_finish, br_pass_frame_up and deliver_clone are inlined in some kernels.
+ */
+#ifndef VMLAT_BRIDGE_H
+#define VMLAT_BRIDGE_H
+
+/* `keeps`: the host gets this skb, and the one port that it is for a copy. */
+static __always_inline int packet_forwarded(void *ctx, const struct sk_buff *skb,
+					    enum vmlat_hook hook, bool keeps)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (cpu)
+		cpu->keeping = keeps ? key_of(skb) : 0;
+	return packet_in_switch(ctx, skb, VMLAT_STAGE_BRIDGE_FORWARD, hook);
+}
+
+/*
+ * With a packet socket on the bridge itself (it is promiscuous then), the host gets everything. The
+ * one copy that goes on is the packet, and what the host looks at is nobody's.
+ */
+static __always_inline struct vmlat_flight *kept_flight(struct cpu_state *cpu,
+							const struct sk_buff *skb)
+{
+	struct vmlat_flight *flight = current_flight(cpu);
+
+	if (!cpu->keeping || !flight || flight->carrier != cpu->keeping ||
+	    !shares_buffer(flight, skb))
+		return NULL;
+	cpu->keeping = 0;
+	flight->carrier = key_of(skb);
+	return flight;
+}
+
+static __always_inline int packet_leaves_bridge(void *ctx, const struct sk_buff *skb, bool direct)
+{
+	const struct net_device *device = direct ? skb->dev : BPF_CORE_READ(skb, dev);
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+	__u32 role;
+
+	if (!cpu)
+		return 0;
+	flight = leaving_flight(cpu, skb, &role);
+	if (!flight) {
+		flight = kept_flight(cpu, skb);
+		role = ROLE_ORIGINAL;
+	}
+	if (!flight)
+		return copy_leaves(cpu, skb, device, VMLAT_HOOK_BR_DEV_QUEUE_PUSH_XMIT);
+	if (role != ROLE_ORIGINAL && role != ROLE_PART)
+		return 0;
+	settle_flight(cpu, flight);
+	return flight_leaves_by(ctx, cpu, flight, role, skb, device,
+				VMLAT_HOOK_BR_DEV_QUEUE_PUSH_XMIT, false);
+}
+
+/* net:netif_receive_skb of a bridge: the host's own stack gets the packet, or looks at it only. */
+GLOBAL int packet_goes_up(__u64 address)
+{
+	enum { OTHER_HOST = 3 }; /* PACKET_OTHERHOST */
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+	__u32 role;
+
+	if (!cpu)
+		return 0;
+	flight = find_flight(cpu, key_of(skb), &role);
+	if (!flight || role != ROLE_ORIGINAL || flight->candidate == VMLAT_CANDIDATE)
+		return 0;
+	if (flight->shared && BPF_CORE_READ_BITFIELD_PROBED(skb, pkt_type) != OTHER_HOST)
+		original_leaves(flight, BPF_CORE_READ(skb, dev));
+	flight_leaves(cpu, flight, VMLAT_TO_HOST);
+	return 0;
+}
+
+#endif
