@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 
+import frames
 import lab
 import sniffer
 import topology
@@ -122,9 +123,11 @@ TEXT = """Latencies (us):
 
 @case
 def text_reports_name_the_stages_of_a_linux_bridge():
-    with tap9.added(), topology.linux_bridge(tap9):
+    port = lab.port()
+    with tap9.added(), frames.end_of("tap9") as device, topology.linux_bridge(tap9):
         with vmlat.trace("-d", "tx", "-i", "tap9", *vmlat.QUICK, text=True) as trace:
-            lab.deliver(tap9, peer, 1, dst_port=lab.port())
+            with arrived(peer, dst_port=port):
+                os.write(device, frames.udp(tap9, peer, (12345, port), bytes(8)))
     found = trace.text().partition("Latencies (us):")[2].partition("\n\n")[0]
     lines = ["".join(line.rpartition(": ")[:2]) + "T us" for line in found.splitlines()[1:]]
     equal("latencies", lines, TEXT.splitlines()[1:])
@@ -400,26 +403,27 @@ def lone_bridge():
         lab.run("modprobe", "-a", "tun", "virtio_net")
         changes.do("sysctl -qw net.ipv6.conf.default.disable_ipv6=1",
                    "sysctl -qw net.ipv6.conf.default.disable_ipv6=0")
-        changes.do("ip tuntap add tap9 mode tap vnet_hdr", "ip link del tap9")
+        changes.do("ip tuntap add tap9 mode tap", "ip link del tap9")
+        device = changes.enter_context(frames.end_of("tap9"))
         topology.empty_bridge(changes, "lbr0")
-        changes.do("ip link set eth1 up", "ip link set eth1 down")
-        topology.join(changes, "lbr0", "tap9", "eth0")
         changes.do("ip link set eth0 up", "ip link set eth0 down")
+        topology.join(changes, "lbr0", "tap9", "eth0")
         changes.do(f"bridge fdb replace {peer.sink} dev eth0 master static")
-        yield
+        yield device
 
 
 @early_case
 def without_open_vswitch_linux_bridges_are_traced_and_it_says_so():
     count, port = 20, lab.port()
-    outside = lab.Machine(1, [lab.TRAFFIC], "eth1", None)
-    with lone_bridge():
+    with lone_bridge() as device, sniffer.on("eth0") as (wire,):
         with vmlat.trace("-d", "tx", "-i", "tap9", "--dst-port", port) as trace:
-            lab.deliver(tap9, outside, count, dst_port=port)
-        said = trace.errors()
+            for _ in range(count):
+                os.write(device, frames.udp(tap9, peer, (12345, port), bytes(8)))
+        equal("packets that left", len(departures(wire)), count)
     check_outcomes(trace, started=count, completed=count)
-    check_flights(trace.packets, count, [FROM_TAP, *TX[1:]], phy_interface="eth0")
-    told = [line for line in said.splitlines() if "not" in line]
+    for packet in trace.packets:
+        equal("way", (packet["phy_interface"], hooks(packet)), ("eth0", [FROM_TAP, *TX[1:]]))
+    told = [line for line in trace.errors().splitlines() if "not" in line]
     equal("lines that say what is missing", len(told), 1)
     ensure("openvswitch is not loaded" in told[0], f"it says {told}")
     missing = {hook["hook"]: hook["why"] for hook in trace.header["missing"]}
