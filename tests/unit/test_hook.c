@@ -25,11 +25,16 @@ static void stages_are_numbered_as_documented(void **state)
 		int number;
 		const char *name;
 	} expected[] = {
-		{ VMLAT_STAGE_TAP_IN, 0, "tap" },    { VMLAT_STAGE_NIC, 0, "nic" },
-		{ VMLAT_STAGE_OVS_IN, 1, "ovs_in" }, { VMLAT_STAGE_DATAPATH, 2, "datapath" },
-		{ VMLAT_STAGE_UPCALL, 3, "upcall" }, { VMLAT_STAGE_REINJECT, 4, "reinject" },
-		{ VMLAT_STAGE_VPORT, 5, "vport" },   { VMLAT_STAGE_XMIT, 6, "xmit" },
-		{ VMLAT_STAGE_TAP_OUT, 6, "tap" },   { VMLAT_STAGE_DRIVER, -1, "driver" },
+		{ VMLAT_STAGE_TAP_IN, 0, "tap" },
+		{ VMLAT_STAGE_NIC, 0, "nic" },
+		{ VMLAT_STAGE_OVS_IN, 1, "ovs_in" },
+		{ VMLAT_STAGE_DATAPATH, 2, "datapath" },
+		{ VMLAT_STAGE_UPCALL, 3, "upcall" },
+		{ VMLAT_STAGE_REINJECT, 4, "reinject" },
+		{ VMLAT_STAGE_VPORT, 5, "vport" },
+		{ VMLAT_STAGE_XMIT, 6, "xmit" },
+		{ VMLAT_STAGE_TAP_OUT, 6, "tap" },
+		{ VMLAT_STAGE_DRIVER, -1, "driver" },
 		{ VMLAT_STAGE_BRIDGE_IN, -1, "bridge_in" },
 		{ VMLAT_STAGE_BRIDGE_FORWARD, -1, "bridge_forward" },
 		{ VMLAT_STAGE_BRIDGE_OUT, -1, "bridge_out" },
