@@ -118,9 +118,9 @@ def hybrid(guest):
     with Changes() as changes:
         _take_out(changes, guest.tap)
         changes.do("ip link add qvb0 type veth peer name qvo0", "ip link del qvb0")
+        changes.do("ip link set qvo0 up")
         empty_bridge(changes, "qbr0")
         join(changes, "qbr0", "qvb0", guest.tap)
-        changes.do("ip link set qvo0 up")
         changes.do(f"ovs-vsctl -t 30 add-port br0 qvo0 -- set interface qvo0 "
                    f"ofport_request={number}", "ovs-vsctl -t 30 del-port br0 qvo0")
         for address in lab.peer.mac, lab.peer.sink:
