@@ -5,8 +5,6 @@
  * To ports other than the last one go clones (deliver_clone); to the last one, too, when the host
  * gets the packet as well (local_rcv). br_dev_queue_push_xmit, behind netfilter, gives each to its
  * device.
- *
- * br_handle_frame_finish, br_pass_frame_up and deliver_clone are inlined in some kernels.
  */
 #ifndef VMLAT_BRIDGE_H
 #define VMLAT_BRIDGE_H

@@ -96,8 +96,8 @@ def empty_bridge(changes, name):
 
 @contextlib.contextmanager
 def linux_bridge(*machines, over="eth0"):
-    """A Linux bridge, lbr0, in br0's place, and the machines behind its ports. `over`: the port that
-    leads to the peer; yields the Changes, for more."""
+    """A Linux bridge, lbr0, in br0's place, with the machines behind its ports. `over`: the port
+    that leads to the peer; yields the Changes, for more."""
     with Changes() as changes:
         for port in "eth0", over, *(machine.tap for machine in machines):
             if port in run("ovs-vsctl", "-t", "30", "list-ports", "br0").split():
