@@ -32,19 +32,11 @@ const char *check__driver(const char *device, char *buffer, size_t size)
 	return link_name(device, "device/driver", buffer, size);
 }
 
-static bool is_linux_bridge(const char *device)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/bridge", device);
-	return access(path, F_OK) == 0;
-}
-
-/* Its bridge's name, if it is a Linux bridge's port: of those that are, the device table keeps it. */
+/* The name of that Linux bridge, if it is one, where it stays. */
 static const char *linux_bridge(const struct check *check, const char *master)
 {
-	for (size_t i = 0; is_linux_bridge(master) && i < check->devices.count; i++)
-		if (!strcmp(check->devices.all[i].name, master))
+	for (size_t i = 0; i < check->devices.count; i++)
+		if (check->devices.all[i].bridge && !strcmp(check->devices.all[i].name, master))
 			return check->devices.all[i].name;
 	return NULL;
 }
