@@ -22,17 +22,19 @@ static __always_inline bool may_change_cpu(const struct sk_buff *skb, bool direc
 
 /* A copy, or a segment, has passed its device's queue, or come to its end. */
 static __noinline int note_way(struct vmlat_flight *flight, __u32 role, enum vmlat_stage stage,
-			       __u64 now)
+			       enum vmlat_hook hook, __u64 now)
 {
 	struct flight_slot *slot = slot_at(flight->slot);
 	struct way *way = slot ? way_at(slot, role) : NULL;
 
 	if (!way)
 		return 0;
-	if (stage == VMLAT_STAGE_XMIT)
+	if (stage == VMLAT_STAGE_XMIT) {
 		way->xmit_ns = now;
-	else
-		way->end_ns = now;
+		return 0;
+	}
+	way->end_ns = now;
+	way->end_hook = hook;
 	return 0;
 }
 
@@ -53,7 +55,7 @@ static __always_inline void visit_device(void *ctx, struct cpu_state *cpu,
 		visit_as(ctx, cpu, flight, role, stage, hook, ns);
 		return;
 	}
-	note_way(flight, role, stage, ns);
+	note_way(flight, role, stage, hook, ns);
 	/* the packet of these segments has passed xmit as a whole */
 	if (is_originals(flight, role) && stage != VMLAT_STAGE_XMIT)
 		visit_of_one(ctx, cpu, flight, flight->visits - 1, stage, hook, ns);
@@ -188,6 +190,7 @@ static __always_inline void drive(struct cpu_state *cpu, struct vmlat_flight *fl
 	cpu->driving_skb = key;
 	cpu->driving_role = role;
 	cpu->driving_interface = interface;
+	cpu->driving_seen = 0;
 	if (role != ROLE_ORIGINAL)
 		return;
 	flight->cpu = cpu->number;
@@ -231,6 +234,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	id.netns = device->nd_net.net->ns.inum;
 	id.ifindex = device->ifindex;
 	cpu->driving_exit = note_exit(flight, role, key_of(skb), &id, now);
+	cpu->driving_ns = now;
 	drive(cpu, flight, role, key_of(skb), end ? interface->index : VMLAT_INTERFACE_NONE);
 	if (role == ROLE_ORIGINAL)
 		flight->last_ns = now;
@@ -254,6 +258,7 @@ static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 	if (!flight || flight->direction != VMLAT_RX)
 		return 0;
 	now = bpf_ktime_get_ns();
+	cpu->driving_seen = 1;
 	visit_device(ctx, cpu, flight, cpu->driving_role, VMLAT_STAGE_TAP_OUT,
 		     VMLAT_HOOK_TUN_NET_XMIT, now);
 	exit = exit_at(flight, cpu->driving_exit);
@@ -312,6 +317,31 @@ static __noinline int skb_done(struct cpu_state *cpu, struct vmlat_flight *fligh
 	return 0;
 }
 
+/*
+ * The tap took what this CPU drives, and tun_net_xmit's hook has not told so: a kprobe is skipped
+ * where it interrupts another one's program (trace_call_bpf), fentry where it interrupts itself.
+ */
+GLOBAL int visit_tap_unseen(__u32 slot)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+	struct cpu_state *cpu = this_cpu();
+	__u32 role, from;
+	__u64 ns;
+
+	if (!flight || !cpu)
+		return 0;
+	role = cpu->driving_role;
+	ns = cpu->driving_ns;
+	note_way(flight, role, VMLAT_STAGE_TAP_OUT, VMLAT_HOOK_NET_DEV_START_XMIT, ns);
+	if (role == ROLE_PART_COPY || (role < VMLAT_EXITS && !is_originals(flight, role)))
+		return 0;
+	from = role == ROLE_PART ? flight->parted_at : flight->visits - 1;
+	if (!visit_later(slot, VMLAT_STAGE_TAP_OUT, from, ns))
+		append_visit(flight, cpu->number, ns, VMLAT_STAGE_TAP_OUT,
+			     VMLAT_HOOK_NET_DEV_START_XMIT);
+	return 0;
+}
+
 /* The device took this skb, which may be where its flight ends. */
 static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight *flight, __u64 key)
 {
@@ -320,6 +350,8 @@ static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight
 
 	if (end && flight->direction == VMLAT_RX && !is_part(role) && !is_segment(flight, role))
 		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
+	if (features.tap_out && end && flight->direction == VMLAT_RX && !cpu->driving_seen)
+		visit_tap_unseen(flight->slot);
 	skb_done(cpu, flight, role, key, end ? VMLAT_COMPLETED : VMLAT_DIVERTED);
 }
 

@@ -448,8 +448,8 @@ static __always_inline struct way *way_at(struct flight_slot *slot, __u64 exit)
 	return &slot->way[exit];
 }
 
-static __always_inline void append_visit(struct vmlat_flight *flight, const struct way *way,
-					 __u64 ns, enum vmlat_stage stage, enum vmlat_hook hook)
+static __always_inline void append_visit(struct vmlat_flight *flight, __u16 cpu, __u64 ns,
+					 enum vmlat_stage stage, enum vmlat_hook hook)
 {
 	__u64 n = flight->visits;
 	struct vmlat_visit *visit;
@@ -462,7 +462,7 @@ static __always_inline void append_visit(struct vmlat_flight *flight, const stru
 	visit->ns = ns;
 	visit->skb = 0;
 	visit->stack = -1;
-	visit->cpu = way->cpu;
+	visit->cpu = cpu;
 	visit->stage = stage;
 	visit->hook = hook;
 	flight->visits = n + 1;
@@ -488,16 +488,13 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 	if (way->common < flight->visits)
 		flight->visits = way->common;
 	flight->visits_beyond = 0;
-	append_visit(flight, way, way->port_ns, port_stage(way->port_hook), way->port_hook);
-	if (flight->direction == VMLAT_TX) {
-		append_visit(flight, way, way->xmit_ns, VMLAT_STAGE_XMIT,
+	append_visit(flight, way->cpu, way->port_ns, port_stage(way->port_hook), way->port_hook);
+	if (flight->direction == VMLAT_TX)
+		append_visit(flight, way->cpu, way->xmit_ns, VMLAT_STAGE_XMIT,
 			     VMLAT_HOOK_DEV_QUEUE_XMIT);
-		append_visit(flight, way, way->end_ns, VMLAT_STAGE_DRIVER,
-			     VMLAT_HOOK_NET_DEV_START_XMIT);
-	} else {
-		append_visit(flight, way, way->end_ns, VMLAT_STAGE_TAP_OUT,
-			     VMLAT_HOOK_TUN_NET_XMIT);
-	}
+	append_visit(flight, way->cpu, way->end_ns,
+		     flight->direction == VMLAT_TX ? VMLAT_STAGE_DRIVER : VMLAT_STAGE_TAP_OUT,
+		     way->end_hook);
 	return 0;
 }
 

@@ -44,9 +44,10 @@ struct way {
 	__u64 port_ns;
 	__u64 xmit_ns; /* 0: not passed, as each below */
 	__u64 end_ns;
-	__u32 common; /* visits of the original that are its own, too */
+	__u16 common; /* visits of the original that are its own, too */
 	__u16 cpu;
 	__u16 port_hook; /* of port_ns */
+	__u16 end_hook; /* of end_ns */
 };
 
 /* The parts of a packet that went up as several. */
@@ -124,7 +125,8 @@ struct scratch {
 	struct content content;
 	volatile __u32 size; /* see forget_bounds */
 	struct vmlat_flow flow;
-	__u8 packet[PACKET_BYTES + PACKET_MARGIN]; /* its headers; no read goes beyond the margin */
+	/* its headers: PACKET_BYTES; as many can be read, or PACKET_MARGIN looked at, from each on */
+	__u8 packet[2 * PACKET_BYTES];
 };
 
 struct cpu_state {
@@ -138,8 +140,9 @@ struct cpu_state {
 	__u64 driving_skb;
 	__u32 driving_role;
 	__u32 driving_exit;
-	__u32 pad;
+	__u32 driving_seen; /* tun_net_xmit's hook has */
 	__u32 driving_interface; /* where the trace ends; VMLAT_INTERFACE_NONE: not here */
+	__u64 driving_ns; /* since when */
 	__u64 upcalling; /* skb between ovs_dp_upcall and its return */
 	struct flight_ref upcalled;
 	__u32 upcalled_port;
@@ -279,6 +282,9 @@ const volatile struct vmlat_features features = {
 	.bridges = 1,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
+	.tap_out = 1,
+	.vmemmap_base = 1,
+	.page_offset_base = 1,
 };
 
 /* Entries in carriers: while there is none, nobody needs to look. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * From a packet's bytes to its vmlat_flow. Only bytes that the linear part of the skb has are
- * looked at: a packet that ends within a header is truncated, one whose headers contradict each
- * other is malformed, and neither gets a flow.
+ * From a packet's bytes to its vmlat_flow. A packet that ends within a header, as far as its
+ * bytes can be read, is truncated, one whose headers contradict each other is malformed, and
+ * neither gets a flow.
  */
 #ifndef VMLAT_PACKET_H
 #define VMLAT_PACKET_H
@@ -32,7 +32,7 @@ enum parsed {
 
 /* Bytes of a packet in the CPU's scratch; `at` is where the next header begins. */
 struct cursor {
-	const __u8 *bytes; /* PACKET_BYTES and PACKET_MARGIN */
+	const __u8 *bytes; /* scratch.packet */
 	__u32 at;
 	__u64 end; /* bytes that are there */
 	__u32 length; /* bytes that the packet has from offset 0 on */

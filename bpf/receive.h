@@ -9,7 +9,7 @@
  * header, or a VLAN tag before it.
  */
 static __always_inline enum parsed parse_received(struct cpu_state *cpu, const struct sk_buff *skb,
-						  bool direct, __u32 *length)
+						  bool direct, bool paged, __u32 *length)
 {
 	struct scratch *scratch = &cpu->scratch;
 	struct vmlat_flow *flow = &scratch->flow;
@@ -30,6 +30,8 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 	if (bpf_probe_read_kernel(scratch->packet, c.end,
 				  direct ? skb->data : BPF_CORE_READ(skb, data)))
 		return PARSED_TRUNCATED;
+	if (paged)
+		c.end = read_page(scratch, skb, c.end);
 	parsed = parse_packet(&c, flow);
 	if (parsed == PARSED && flow->fragment)
 		match_fragment(
@@ -38,14 +40,29 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 	return parsed;
 }
 
+/* The same where its headers end beyond the skb's linear part. */
+GLOBAL int parse_paged(__u64 address)
+{
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct cpu_state *cpu = this_cpu();
+	__u32 length;
+
+	if (!cpu || !features.vmemmap_base || !features.page_offset_base ||
+	    !BPF_CORE_READ(skb, data_len))
+		return PARSED_TRUNCATED;
+	return parse_received(cpu, skb, false, true, &length);
+}
+
 /* Its flow is in the scratch; what the filter says of it. */
 static __always_inline enum vmlat_refusal examine(struct cpu_state *cpu,
 						  const struct vmlat_config *config,
 						  const struct sk_buff *skb, bool direct,
 						  __u32 *length)
 {
-	enum parsed parsed = parse_received(cpu, skb, direct, length);
+	enum parsed parsed = parse_received(cpu, skb, direct, false, length);
 
+	if (parsed == PARSED_TRUNCATED)
+		parsed = parse_paged(number_of(cpu, (__u64)skb));
 	if (parsed != PARSED)
 		cpu->scratch.flow.family = 0;
 	if (parsed == PARSED_TRUNCATED)

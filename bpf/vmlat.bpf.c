@@ -14,6 +14,7 @@
 #include "flights.h"
 #include "tap.h"
 #include "fragments.h"
+#include "pages.h"
 #include "receive.h"
 #include "segments.h"
 #include "upcall.h"

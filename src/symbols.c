@@ -11,6 +11,10 @@
 
 enum { FUNCTION_MAX = 1 << 20 }; /* bytes; no function of the kernel is nearly as long */
 
+/* The variables that anybody asks for: there are many more than functions. */
+static const char *const variables[] = { "page_offset_base", "vmemmap_base" };
+enum { VARIABLES = sizeof(variables) / sizeof(*variables) };
+
 struct symbol {
 	__u64 address;
 	__u32 name; /* offset into text */
@@ -22,6 +26,7 @@ struct symbols {
 	size_t count, room;
 	char *text;
 	size_t length, size;
+	__u64 variable[VARIABLES];
 	bool hidden;
 };
 
@@ -63,14 +68,28 @@ static int add(struct symbols *symbols, __u64 address, const char *name, __u32 m
 	return symbols->entries[symbols->count++].name ? 0 : -ENOMEM;
 }
 
-/* One line: "ffffffff81000000 T name\t[module]\n". Only functions are kept. */
+/* Of a module there may be one of the same name: its line goes on. */
+static void keep_variable(struct symbols *symbols, __u64 address, const char *name)
+{
+	size_t length = strcspn(name, "\n");
+
+	for (int i = 0; i < VARIABLES; i++)
+		if (length == strlen(variables[i]) && !memcmp(name, variables[i], length))
+			symbols->variable[i] = address;
+}
+
+/* One line: "ffffffff81000000 T name\t[module]\n". Of what is no function only `variables` are kept. */
 static int parse_line(struct symbols *symbols, char *line, __u32 *module)
 {
 	char *name, *owner, *end;
 	__u64 address = strtoull(line, &end, 16);
 
-	if (end == line || end[0] != ' ' || !end[1] || end[2] != ' ' || !strchr("tTwW", end[1]))
+	if (end == line || end[0] != ' ' || !end[1] || end[2] != ' ')
 		return 0;
+	if (!strchr("tTwW", end[1])) {
+		keep_variable(symbols, address, end + 3);
+		return 0;
+	}
 	symbols->hidden |= !address;
 	name = end + 3;
 	owner = name + strcspn(name, " \t\n");
@@ -181,6 +200,14 @@ const char *symbols__suffix(const struct symbols *symbols, const char *module, c
 			return found + length;
 	}
 	return NULL;
+}
+
+__u64 symbols__variable(const struct symbols *symbols, const char *name)
+{
+	for (int i = 0; i < VARIABLES; i++)
+		if (!strcmp(name, variables[i]))
+			return symbols->variable[i];
+	return 0;
 }
 
 bool symbols__has_module(const struct symbols *symbols, const char *module)

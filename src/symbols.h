@@ -31,6 +31,12 @@ bool symbols__has(const struct symbols *symbols, const char *module, const char 
  */
 const char *symbols__suffix(const struct symbols *symbols, const char *module, const char *name);
 
+/*
+ * Address of a variable of the kernel itself, of those that are looked for ("page_offset_base",
+ * "vmemmap_base"); 0: there is none.
+ */
+__u64 symbols__variable(const struct symbols *symbols, const char *name);
+
 /* True when the module has any function: it is loaded, not built in. */
 bool symbols__has_module(const struct symbols *symbols, const char *module);
 

@@ -147,8 +147,11 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 		.tunnels = tracer->use.tunnels,
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
 		.bridges = tracer->use.bridges,
+		.tap_out = !!tracer->hooks[VMLAT_HOOK_TUN_NET_XMIT].attach,
 		.internal_dev_xmit = kernel__function(kernel, VMLAT_HOOK_INTERNAL_DEV_XMIT),
 		.tun_net_xmit = kernel__function(kernel, VMLAT_HOOK_TUN_NET_XMIT),
+		.vmemmap_base = symbols__variable(kernel->symbols, "vmemmap_base"),
+		.page_offset_base = symbols__variable(kernel->symbols, "page_offset_base"),
 	};
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
 	blamed[0] = '\0';

@@ -396,7 +396,7 @@ static void a_tag_in_the_skb_stands_before_those_in_the_packet(void **state)
 	assert_int_equal(flow.dst_port, 53);
 }
 
-static void a_third_tag_is_not_kept(void **state)
+static void a_third_tag_is_an_ethertype_of_its_own(void **state)
 {
 	struct packet packet = tagged(ipv4_udp(), ETHERTYPE_VLAN, 2);
 	struct vmlat_flow flow = { .vlans = 1, .vlan_tci = { 300 } };
@@ -409,7 +409,7 @@ static void a_third_tag_is_not_kept(void **state)
 	assert_int_equal(parse_packet(&c, &flow), PARSED);
 	assert_int_equal(flow.vlans, 2);
 	assert_int_equal(flow.vlan_tci[1], 0xe000 | 100);
-	assert_int_equal(flow.family, 4);
+	assert_int_equal(flow.family, 0);
 }
 
 static void what_is_not_ip_is_known_by_its_tags_alone(void **state)
@@ -552,13 +552,23 @@ static void padding_behind_the_packet_is_none_of_it(void **state)
 	assert_flow(packet, with_ports(expected_ipv4(PROTOCOL_UDP), 5000, 53));
 }
 
-static void an_ip_length_of_0_is_big_tcp(void **state)
+static void an_ip_length_of_0_is_big_tcp_where_none_else_has_room(void **state)
 {
-	struct packet v4 = with_byte(ipv4_tcp(), 3, 0), v6 = with_byte(ipv6_all_extensions(), 5, 0);
+	const struct packet packets[] = { with_byte(ipv4_tcp(), 3, 0),
+					  with_byte(ipv6_all_extensions(), 5, 0) };
+	enum { LONGEST = 0xffff + 40, BIG = LONGEST + 1 };
+	struct vmlat_flow flow;
 
 	(void)state;
-	assert_int_equal(good(v4).dst_port, 443);
-	assert_int_equal(good(v6).dst_port, 443);
+	for (int i = 0; i < 2; i++) {
+		const struct packet *packet = &packets[i];
+
+		assert_int_equal(parse_linear(packet, packet->size, BIG, &flow), PARSED);
+		assert_int_equal(flow.dst_port, 443);
+		assert_int_equal(parse(packet, &flow), PARSED_MALFORMED);
+	}
+	assert_int_equal(parse_linear(&packets[1], packets[1].size, LONGEST, &flow),
+			 PARSED_MALFORMED);
 }
 
 /* Numerical Recipes' generator: the same packets on every machine. */
@@ -1027,7 +1037,7 @@ int main(void)
 		cmocka_unit_test(ipv6_fragments_are_like_those_of_ipv4),
 		cmocka_unit_test(tags_in_the_packet_are_taken_outer_first),
 		cmocka_unit_test(a_tag_in_the_skb_stands_before_those_in_the_packet),
-		cmocka_unit_test(a_third_tag_is_not_kept),
+		cmocka_unit_test(a_third_tag_is_an_ethertype_of_its_own),
 		cmocka_unit_test(what_is_not_ip_is_known_by_its_tags_alone),
 		cmocka_unit_test(a_packet_that_ends_within_a_header_is_truncated),
 		cmocka_unit_test(headers_beyond_what_is_copied_are_truncated),
@@ -1036,7 +1046,7 @@ int main(void)
 		cmocka_unit_test(an_l4_header_in_the_padding_is_malformed),
 		cmocka_unit_test(an_ip_length_beyond_the_packet_is_malformed),
 		cmocka_unit_test(padding_behind_the_packet_is_none_of_it),
-		cmocka_unit_test(an_ip_length_of_0_is_big_tcp),
+		cmocka_unit_test(an_ip_length_of_0_is_big_tcp_where_none_else_has_room),
 		cmocka_unit_test(random_packets_do_no_harm),
 		cmocka_unit_test(before_6_2_a_tag_is_there_when_vlan_present_says_so),
 		cmocka_unit_test(since_6_2_a_tag_is_there_when_its_protocol_is),

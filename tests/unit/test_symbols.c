@@ -11,6 +11,9 @@ static const char kallsyms[] = "ffffffff81000000 T _text\n"
 			       "ffffffff81000500 W weak_function\n"
 			       "ffffffff81000600 w weaker_function\n"
 			       "ffffffff82000000 D jiffies\n"
+			       "ffffffff82000100 R page_offset_base\n"
+			       "ffffffff82000200 r __ksymtab_vmemmap_base\n"
+			       "ffffffffc0400000 d vmemmap_base\t[other]\n"
 			       "0000000000000000 A fixed_percpu_data\n"
 			       "ffffffffc0300000 t tun_get_user\t[tun]\n"
 			       "ffffffffc0300800 t tun_net_xmit\t[tun]\n"
@@ -49,6 +52,17 @@ static void data_is_no_function(void **state)
 
 	(void)state;
 	assert_int_equal(symbols__address(symbols, "", "jiffies"), 0);
+	symbols__free(symbols);
+}
+
+static void a_variable_is_the_kernels_own_of_exactly_this_name(void **state)
+{
+	struct symbols *symbols = host_symbols(kallsyms);
+
+	(void)state;
+	assert_int_equal(symbols__variable(symbols, "page_offset_base"), 0xffffffff82000100);
+	assert_int_equal(symbols__variable(symbols, "vmemmap_base"), 0);
+	assert_int_equal(symbols__variable(symbols, "jiffies"), 0); /* nobody asks for it */
 	symbols__free(symbols);
 }
 
@@ -202,6 +216,7 @@ int main(void)
 		cmocka_unit_test(a_function_is_found_by_its_exact_name),
 		cmocka_unit_test(what_the_compiler_made_of_a_function_is_not_it),
 		cmocka_unit_test(data_is_no_function),
+		cmocka_unit_test(a_variable_is_the_kernels_own_of_exactly_this_name),
 		cmocka_unit_test(a_modules_function_is_found_in_that_module_alone),
 		cmocka_unit_test(a_module_that_is_built_in_has_its_functions_in_the_kernel),
 		cmocka_unit_test(a_module_is_there_when_it_has_a_function),
