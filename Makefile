@@ -24,7 +24,7 @@ unit_sources := $(sort $(wildcard tests/unit/*.c))
 unit_tests := $(unit_sources:tests/unit/%.c=$(build)/unit/%)
 shell_scripts = $(shell grep -lIE '^\#!/bin/(ba)?sh' -r tests .ci)
 c_files := $(sort $(wildcard src/*.[ch] bpf/*.[ch] include/*.h tests/unit/*.[ch] tests/lab/*.[ch] \
-	tests/planted/*.h))
+	tests/planted/*.h tests/verifier/*.c))
 
 CFLAGS ?= -O2 -g
 cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Iinclude -Isrc -I$(build) \
@@ -121,6 +121,17 @@ $(build)/unit/%: tests/unit/%.c $(build)/unit/vmlat.a
 	$(Q)$(CC) $(CFLAGS) $(cflags) $(unit_flags) -MMD -MP $(filter %.c %.a,$^) -o $@ \
 		$(libs) -lcmocka
 
+# What the verifier says of each program, against a table; or the table anew.
+$(build)/verifier: tests/verifier/verifier.c $(filter-out $(build)/src/main.o,$(objects))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(cflags) -MMD -MP $(LDFLAGS) $(filter %.c %.o,$^) -o $@ $(libs)
+
+.PHONY: verifier verifier-table
+verifier: all
+	$(Q)tests/verifier/run
+verifier-table: all
+	$(Q)tests/verifier/run --table
+
 # A build with a mistake in it, which the tests are to find.
 .PHONY: planted
 planted:
@@ -149,7 +160,7 @@ lint: $(build)/vmlat.skel.h
 		clang-tidy --quiet --config-file=.clang-tidy {} -- $(cflags) -Ibpf \
 		2>$(build)/vmlat.lint || { cat $(build)/vmlat.lint; exit 1; }
 	$(call say,LINT,cppcheck)
-	$(Q)cppcheck $(cppcheck_flags) src tests/unit tests/lab
+	$(Q)cppcheck $(cppcheck_flags) src tests/unit tests/lab tests/verifier
 	$(call say,LINT,shellcheck)
 	$(Q)shellcheck -x $(shell_scripts)
 
@@ -163,7 +174,7 @@ vmlinux: all
 
 .PHONY: clean
 clean:
-	rm -rf $(build)/src $(build)/unit $(build)/vmlat $(build)/vmlat.*
+	rm -rf $(build)/src $(build)/unit $(build)/vmlat $(build)/vmlat.* $(build)/verifier*
 
 .PHONY: help
 help:
@@ -172,6 +183,7 @@ help:
 	@echo 'make check      every test (as root); KERNELS="6.1 7" chooses the kernels'
 	@echo 'make unit       unit tests alone'
 	@echo 'make lab        end-to-end tests alone, in the lab VM'
+	@echo 'make verifier   what each kernel says of the BPF programs; verifier-table keeps it'
 	@echo 'make lint       clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make format     clang-format, in place'
 	@echo 'make vmlinux    vmlinux/ARCH/vmlinux.h again, from the lab kernel'
