@@ -7,13 +7,25 @@ mandir ?= $(prefix)/share/man
 datadir ?= $(prefix)/share/vmlat
 DESTDIR ?=
 
-CC ?= gcc
 CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 PKG_CONFIG ?= pkg-config
-ARCH ?= $(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m)))
 
+# As BPF has it: x86, arm64. For another than this machine's, the compiler and the libraries are Debian's for that.
+machine := $(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m)))
+ARCH ?= $(machine)
+triplet_x86 := x86_64-linux-gnu
+triplet_arm64 := aarch64-linux-gnu
+ifeq ($(ARCH),$(machine))
 build := build
+else
+build := build/$(ARCH)
+PKG_CONFIG := PKG_CONFIG_LIBDIR=/usr/lib/$(triplet_$(ARCH))/pkgconfig $(PKG_CONFIG)
+ifeq ($(origin CC),default)
+CC := $(triplet_$(ARCH))-gcc
+endif
+endif
+
 libraries := libbpf json-c libcap-ng libmnl
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -94,10 +106,13 @@ demo: test-deps
 
 # --- tests ---
 
-.PHONY: check
+.PHONY: check check-all
 check: test-deps
 	$(Q)$(MAKE) all
 	$(Q)tests/check
+check-all: test-deps
+	$(Q)$(MAKE) all
+	$(Q)EXTENT=all tests/check
 
 .PHONY: unit
 unit: $(unit_tests)
@@ -156,7 +171,7 @@ lint: $(build)/vmlat.skel.h
 	$(call say,LINT,clang-format)
 	$(Q)clang-format --dry-run --Werror $(c_files)
 	$(call say,LINT,clang-tidy)
-	$(Q)printf '%s\n' $(sources) $(unit_sources) | xargs -P "$$(nproc)" -I{} \
+	$(Q)printf '%s\n' $(sources) $(unit_sources) tests/verifier/verifier.c | xargs -P "$$(nproc)" -I{} \
 		clang-tidy --quiet --config-file=.clang-tidy {} -- $(cflags) -Ibpf \
 		2>$(build)/vmlat.lint || { cat $(build)/vmlat.lint; exit 1; }
 	$(call say,LINT,cppcheck)
@@ -169,8 +184,14 @@ lint: $(build)/vmlat.skel.h
 .PHONY: vmlinux
 vmlinux: all
 	$(call say,BTF,vmlinux/$(ARCH)/vmlinux.h)
+ifeq ($(ARCH),arm64)
+	$(Q)tests/lab/fetch-kernel 6.1 arm64 >/dev/null
+	$(Q)tests/lab/image-btf build/kernels/6.1-arm64/boot/vmlinuz-* > $(build)/vmlinux.btf
+	$(Q)$(BPFTOOL) btf dump file $(build)/vmlinux.btf format c > vmlinux/$(ARCH)/vmlinux.h
+else
 	$(Q)tests/lab/boot -d vmlinux/$(ARCH) \
 		'bpftool btf dump file /sys/kernel/btf/vmlinux format c > $$LAB_RESULTS/vmlinux.h'
+endif
 
 .PHONY: clean
 clean:
@@ -180,7 +201,8 @@ clean:
 help:
 	@echo 'make            build/vmlat, from system packages (make deps installs them)'
 	@echo 'make demo       the main job on real traffic, in the lab VM (as root)'
-	@echo 'make check      every test (as root); KERNELS="6.1 7" chooses the kernels'
+	@echo 'make check      the tests (as root): all on two kernels, the core on two more; KERNELS=6.1 one'
+	@echo 'make check-all  all of them on all kernels'
 	@echo 'make unit       unit tests alone'
 	@echo 'make lab        end-to-end tests alone, in the lab VM'
 	@echo 'make verifier   what each kernel says of the BPF programs; verifier-table keeps it'

@@ -123,8 +123,11 @@ enum { PACKET_BYTES = 128, PACKET_MARGIN = 40 };
 /* Room to look at one packet. */
 struct scratch {
 	struct content content;
-	volatile __u32 size; /* see forget_bounds */
 	struct vmlat_flow flow;
+	__u32 l3; /* offsets of the network header, and of what is behind it */
+	__u32 l4;
+	__u16 l4_size; /* of the TCP or UDP header there, 0 when there is none */
+	__u16 ethertype;
 	/* its headers: PACKET_BYTES; as many can be read, or PACKET_MARGIN looked at, from each on */
 	__u8 packet[2 * PACKET_BYTES];
 };

@@ -22,22 +22,36 @@ static __always_inline void clear_checksum(struct content *content, __u32 at, __
 	}
 }
 
-/*
- * The same value, of which the verifier knows nothing: from what it knows of the header sizes
- * 6.12 derives bounds that exclude each other, and then takes them for negative.
- */
-static __always_inline __u32 forget_bounds(struct scratch *scratch, __u32 size)
-{
-	scratch->size = size;
-	return scratch->size;
-}
-
 /* Which of a CPU's scratches. */
 enum { SOFTIRQS_OFF, THREAD };
 
 static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u32 which)
 {
 	return which == THREAD ? &cpu->reinject : &cpu->scratch;
+}
+
+/*
+ * Flow and headers of an skb whose data begins at the Ethernet header, into that scratch; 0 when
+ * not even the network header was found. Apart from read_content, so that the verifier does not
+ * follow that on each way through a parser.
+ */
+GLOBAL int read_headers(__u32 which, __u64 address)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct scratch *scratch;
+	struct cursor c;
+	__u32 l3;
+
+	if (!cpu)
+		return 0;
+	scratch = scratch_of(cpu, which);
+	if (!read_ethernet((const struct sk_buff *)address, scratch, &c, &l3))
+		return 0;
+	scratch->l3 = l3;
+	scratch->l4 = c.at;
+	scratch->l4_size = c.l4_size;
+	scratch->ethertype = c.ethertype;
+	return 1;
 }
 
 /*
@@ -51,7 +65,6 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 	struct cpu_state *cpu = this_cpu();
 	struct scratch *scratch;
 	struct content *content;
-	struct cursor c;
 	__u32 length, linear, l3, size;
 
 	if (!cpu)
@@ -61,10 +74,11 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 	length = BPF_CORE_READ(skb, len);
 	linear = length - BPF_CORE_READ(skb, data_len);
 	__builtin_memset(content, 0, sizeof(*content));
-	if (!read_ethernet(skb, scratch, &c, &l3))
+	if (!read_headers(which, address))
 		return 0;
+	l3 = scratch->l3;
 	__builtin_memcpy(content->mac, scratch->packet, sizeof(content->mac));
-	content->ethertype = c.ethertype;
+	content->ethertype = scratch->ethertype;
 	content->vlans = scratch->flow.vlans;
 	content->vlan_tci[0] = scratch->flow.vlan_tci[0];
 	content->vlan_tci[1] = scratch->flow.vlan_tci[1];
@@ -74,14 +88,13 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 		headers_only = 1;
 	if (headers_only) {
 		content->headers_only = 1;
-		size = at_most(c.at + c.l4_size, linear) - l3; /* the size may be a lie */
+		size = at_most(scratch->l4 + scratch->l4_size, linear) - l3; /* it may be a lie */
 	}
-	if (bpf_probe_read_kernel(content->bytes,
-				  at_most(forget_bounds(scratch, size), CONTENT_BYTES),
+	if (bpf_probe_read_kernel(content->bytes, at_most(size, CONTENT_BYTES),
 				  BPF_CORE_READ(skb, data) + l3))
 		return 0;
 	if (scratch->flow.has_ports)
-		clear_checksum(content, c.at - l3, scratch->flow.protocol);
+		clear_checksum(content, scratch->l4 - l3, scratch->flow.protocol);
 	return 1;
 }
 

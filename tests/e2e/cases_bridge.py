@@ -265,7 +265,7 @@ def check_dropped(trace, count, where, reason, last):
 
 def unsaid():
     """The reason of most drops in a bridge."""
-    return drop_reason("NOT_SPECIFIED", (5, 17))
+    return drop_reason("NOT_SPECIFIED")
 
 
 @case

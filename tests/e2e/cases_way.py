@@ -286,3 +286,33 @@ def a_packet_to_an_access_port_is_followed_through_tag_and_upcall():
                 peer.send(web1, 9, vlan=100, dst_port=port, first_seq=1)
         check_cold(trace, 10, RX_COLD, RX)
         equal("tags at the start", {tuple(p["vlan"]) for p in trace.packets}, {(100,)})
+
+
+# --- on every kernel the same: `same` compares what this case has captured there ---
+
+SAME = {  # by port, which is the same everywhere
+    7001: ("tx", TX_COLD, 1), 7002: ("tx", TX, 10), 7003: ("rx", RX_COLD, 1), 7004: ("rx", RX, 10),
+    7005: ("rx", RX, 10), 7006: ("tx", TX, 5),
+    7007: ("tx", TX, 3), 7008: ("tx", TX[:3], 4)}
+
+
+@case
+def the_same_traffic_gives_the_same_records_on_every_kernel():
+    with vmlat.trace("-i", "vnet0", "-i", "vnet1") as trace:
+        with lab.rule("udp,tp_dst=7008", "drop"):
+            lab.warm(web1, peer, dst_port=7001)
+            lab.deliver(web1, peer, 10, dst_port=7002)
+            lab.deliver(web1, peer, 3, dst_port=7007, protocol="tcp", payload=300)
+            web1.send(peer, 1, dst_port=7008)
+            lab.in_table("in_port(vnet0)", "actions:drop")
+            web1.send(peer, 4, dst_port=7008, src_port=7008)
+            lab.warm(peer, web1, dst_port=7003)
+            lab.deliver(peer, web1, 10, dst_port=7004)
+            lab.deliver(peer, web1, 10, dst_port=7005, payload=1000)
+            lab.warm(web1, web2, dst_port=7000)
+            lab.deliver(web1, web2, 5, dst_port=7006)
+    for port, (direction, way, count) in SAME.items():
+        found = [p for p in trace.packets if p["flow"]["dst_port"] == port and
+                 (port != 7008 or p["flow"]["src_port"] == port)]
+        equal(f"directions and stages of port {port}",
+              [(p["direction"], stages(p)) for p in found], [(direction, way)] * count)

@@ -5,7 +5,6 @@ import glob
 import itertools
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -19,7 +18,6 @@ LAB = f"{TOP}/tests/lab"
 TRAFFIC = f"{TOP}/build/traffic"
 STATE = "/run/vmlat-lab"
 PEER = ["ip", "netns", "exec", "peer"]
-KERNEL = tuple(int(n) for n in re.match(r"(\d+)\.(\d+)", platform.release()).groups())
 
 _ports = itertools.count(20000)
 
@@ -54,6 +52,15 @@ def wait_for(what, condition, seconds=30):
         if time.monotonic() > end:
             raise Failure(f"waited {seconds} s for {what}")
         time.sleep(0.02)
+
+
+def in_btf(name, module="vmlinux"):
+    """Whether the types of the kernel, or of a module, have this name: a type's or an enumerator's."""
+    try:
+        with open(f"/sys/kernel/btf/{module}", "rb") as file:
+            return f"\0{name}\0".encode() in file.read()
+    except FileNotFoundError:
+        return False
 
 
 # --- traffic ---

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Inside the lab's VM: the cases of a group that need the same machine (see `run`), all of them or
-those whose names contain one of the arguments. suite.py [--list] [--group=NAME] [PART...]"""
+"""Inside the lab's VM: the cases of a group that need the same machine (see `job`), all of them or
+those whose names contain one of the arguments.
+suite.py [--list] [--group=NAME] [--share=N/M] [--attach=MODE,...] [PART...]"""
 import argparse
 import os
 import shutil
@@ -14,7 +15,7 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, COUNTED, EARLY, PLANTED, TWO_CPUS, Failure
+from case import CASES, CORE, COUNTED, EARLY, PLANTED, TWO_CPUS, Failure
 
 import cases_way  # in the order in which they run
 import cases_paths
@@ -61,8 +62,8 @@ def failed(name, error):
         print(f"    {line}")
 
 
-def run_case(function):
-    name = function.__name__
+def run_case(function, mode):
+    name = function.__name__ if mode == "auto" else f"{function.__name__}.{mode}"
     start = time.monotonic()
     before = bpf.objects()
     good = True
@@ -79,50 +80,69 @@ def run_case(function):
     return good
 
 
+def can_attach(mode):
+    """Whether this kernel has this way for the functions of modules."""
+    return mode != "fentry" or os.path.exists("/sys/kernel/btf/openvswitch")
+
+
 class Group:
     """`early`: before `up` has made a host of the machine."""
 
     def __init__(self, cases, up, early=()):
-        self.cases = cases
         self.up = up
-        self.early = early
+        self.early = list(early)
+        self.all = self.early + cases
 
-    def run(self, parts):
+    def run(self, functions, modes):
         start = time.monotonic()
-        results = [run_case(function) for function in chosen(self.early, parts)]
+        results = [run_case(one, "auto") for one in functions if one in self.early]
         self.up()
         print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
-        results += [run_case(function) for function in chosen(self.cases, parts)]
+        for mode in modes:
+            if not can_attach(mode):
+                print(f"# without BTF of its modules this kernel has no --attach={mode}")
+                continue
+            vmlat.force(mode)
+            results += [run_case(one, mode) for one in functions if one not in self.early]
         print(f"# {time.monotonic() - start:.1f} s in all")
         return results
 
 
-GROUPS = {"usual": Group(CASES, lab.up, EARLY), "two_cpus": Group(TWO_CPUS, lab.host_up),
-          "counted": Group(COUNTED, lab.host_up), "planted": Group(PLANTED, lab.host_up)}
+def named(names):
+    by_name = {function.__name__: function for function in CASES}
+    return [by_name[name] for name in names]
 
 
-def chosen(functions, parts):
-    return [function for function in functions
-            if not parts or any(part in function.__name__ for part in parts)]
+GROUPS = {"usual": Group(CASES, lab.up, EARLY), "core": Group(named(CORE), lab.up),
+          "two_cpus": Group(TWO_CPUS, lab.host_up), "counted": Group(COUNTED, lab.host_up),
+          "planted": Group(PLANTED, lab.host_up)}
 
 
-def list_cases(groups, parts):
-    functions = [function for group in groups for function in [*group.early, *group.cases]]
-    for function in dict.fromkeys(chosen(functions, parts)):
-        print(function.__name__)
+def chosen(group, parts, share):
+    """Of the group's cases those that contain a part; of these every M-th from the N-th on."""
+    functions = [function for function in group.all
+                 if not parts or any(part in function.__name__ for part in parts)]
+    number, of = map(int, share.split("/"))
+    return functions[number - 1::of]
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--group", choices=GROUPS)
+    parser.add_argument("--share", default="1/1", metavar="N/M")
+    parser.add_argument("--attach", default="auto", metavar="MODE,...")
     parser.add_argument("parts", nargs="*")
     words = parser.parse_args()
     if words.list:
-        list_cases([GROUPS[words.group]] if words.group else GROUPS.values(), words.parts)
+        groups = [GROUPS[words.group]] if words.group else GROUPS.values()
+        for function in dict.fromkeys(one for group in groups
+                                      for one in chosen(group, words.parts, words.share)):
+            print(function.__name__)
         return 0
     os.makedirs(vmlat.DIRECTORY, exist_ok=True)
-    results = GROUPS[words.group or "usual"].run(words.parts)
+    group = GROUPS[words.group or "usual"]
+    results = group.run(chosen(group, words.parts, words.share), words.attach.split(","))
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
     return 0 if results and all(results) else 1
 

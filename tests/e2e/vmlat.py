@@ -17,6 +17,26 @@ DIRECTORY = "/run/vmlat-e2e"
 # one runs on its CPU, and nothing counts that.
 QUICK = ["--attach", "kprobe"]
 
+ANY_WAY = []  # of attaching, while the suite forces none
+
+
+
+FORCED = {"fentry": {"tracepoint", "fentry", "fexit"}, "kprobe": {"tracepoint", "kprobe", "kretprobe"}}
+
+
+def check_attached(header):
+    """A forced mode was followed."""
+    if ANY_WAY:
+        ways = {hook["attach"] for hook in header["hooks"]} - FORCED[ANY_WAY[1]]
+        equal("other ways of attaching than the forced one", ways, set())
+
+
+def force(mode):
+    """All traces attach in this way from now on; "auto": each as its case says."""
+    ANY_WAY[:] = [] if mode == "auto" else ["--attach", mode]
+    QUICK[:] = ["--attach", "kprobe"] if mode == "auto" else []
+
+
 runs = []  # of the current case, for its evidence
 _numbers = itertools.count(1)
 
@@ -34,7 +54,7 @@ class Trace:
         self.ready = f"{self.base}.ready"
         self.header = self.packets = self.end = None
         self.command = [PROGRAM, "-f", "text" if text else "json", "--ready-file", self.ready,
-                        *([] if stdout else ["-o", self.output]), *map(str, words)]
+                        *([] if stdout else ["-o", self.output]), *ANY_WAY, *map(str, words)]
         with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err)
@@ -69,6 +89,7 @@ class Trace:
             equal("what is on stdout", _read(self.stdout), "")
         if not self.as_text:
             self.header, self.packets, self.end = records.parse(self.text())
+            check_attached(self.header)
             if not self.odd:
                 records.check_nothing_odd(self.end)
 

@@ -112,10 +112,10 @@ static int tell(const struct program *program)
 {
 	size_t length = strlen(program->log);
 	unsigned int instructions, states;
-	const char *line = strstr(program->log, "processed ");
+	const char *line = strstr(program->log, "\nprocessed ");
 
 	if (program->refused || !line ||
-	    sscanf(line, "processed %u insns %*[^)]) max_states_per_insn %*u total_states %u",
+	    sscanf(line, "\nprocessed %u insns %*[^)]) max_states_per_insn %*u total_states %u",
 		   &instructions, &states) != 2) {
 		printf("%s does not load: %s\n", program->name,
 		       program->log + (length > TAIL ? length - TAIL : 0));
