@@ -298,19 +298,20 @@ SAME = {  # by port, which is the same everywhere
 
 @case
 def the_same_traffic_gives_the_same_records_on_every_kernel():
+    lab.flush()
     with vmlat.trace("-i", "vnet0", "-i", "vnet1") as trace:
+        lab.warm(web1, peer, dst_port=7001)
+        lab.deliver(web1, peer, 10, dst_port=7002)
+        lab.deliver(web1, peer, 3, dst_port=7007, protocol="tcp", payload=300)
+        lab.warm(peer, web1, dst_port=7003)
+        lab.deliver(peer, web1, 10, dst_port=7004)
+        lab.deliver(peer, web1, 10, dst_port=7005, payload=1000)
+        lab.warm(web1, web2, dst_port=7000)
+        lab.deliver(web1, web2, 5, dst_port=7006)
         with lab.rule("udp,tp_dst=7008", "drop"):
-            lab.warm(web1, peer, dst_port=7001)
-            lab.deliver(web1, peer, 10, dst_port=7002)
-            lab.deliver(web1, peer, 3, dst_port=7007, protocol="tcp", payload=300)
             web1.send(peer, 1, dst_port=7008)
             lab.in_table("in_port(vnet0)", "actions:drop")
             web1.send(peer, 4, dst_port=7008, src_port=7008)
-            lab.warm(peer, web1, dst_port=7003)
-            lab.deliver(peer, web1, 10, dst_port=7004)
-            lab.deliver(peer, web1, 10, dst_port=7005, payload=1000)
-            lab.warm(web1, web2, dst_port=7000)
-            lab.deliver(web1, web2, 5, dst_port=7006)
     for port, (direction, way, count) in SAME.items():
         found = [p for p in trace.packets if p["flow"]["dst_port"] == port and
                  (port != 7008 or p["flow"]["src_port"] == port)]
