@@ -312,6 +312,7 @@ def the_same_traffic_gives_the_same_records_on_every_kernel():
             web1.send(peer, 1, dst_port=7008)
             lab.in_table("in_port(vnet0)", "actions:drop")
             web1.send(peer, 4, dst_port=7008, src_port=7008)
+            trace.wait_lines(sum(count for _, _, count in SAME.values()) + 2)
     for port, (direction, way, count) in SAME.items():
         found = [p for p in trace.packets if p["flow"]["dst_port"] == port and
                  (port != 7008 or p["flow"]["src_port"] == port)]
