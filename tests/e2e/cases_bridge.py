@@ -297,7 +297,7 @@ def packets_by_a_port_that_spanning_tree_keeps_closed_are_dropped():
                 changes.do(f"ip link set vnet0 {words}")
             web1.send(peer, count, dst_port=lab.port())
             trace.wait_lines(count)
-    reason = "BRIDGE_INGRESS_STP_STATE" if lab.KERNEL >= (6, 14) else unsaid()
+    reason = drop_reason("BRIDGE_INGRESS_STP_STATE") or unsaid()
     check_dropped(trace, count, ["br_handle_frame"], reason, "bridge_in")
 
 

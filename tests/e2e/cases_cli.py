@@ -152,18 +152,21 @@ def essence(trace):
 @case
 def kprobe_and_fentry_give_the_same_records():
     port = lab.port()
+    # without BTF of the modules fentry shows little: both ways together, then
+    other, kinds = (("fentry", {"fentry", "fexit"}) if lab.has_module_btf() else
+                    ("auto", {"kprobe", "kretprobe", "fentry", "fexit"}))
     lab.flush()
     with vmlat.traces(["-i", "vnet0", "--attach", "kprobe"],
-                      ["-i", "vnet0", "--attach", "fentry"]) as traces:
+                      ["-i", "vnet0", "--attach", other]) as traces:
         for sender, receiver in (web1, peer), (peer, web1):
             lab.deliver(sender, receiver, 1, dst_port=port)
             lab.deliver(sender, receiver, 20, dst_port=port)
     equal("records", essence(traces[0]), essence(traces[1]))
     equal("number of them", len(traces[0].packets), 42)
     equal("stages with an upcall", sum(p["upcall"] for p in traces[0].packets), 2)
-    for trace, kinds in zip(traces, ({"kprobe", "kretprobe"}, {"fentry", "fexit"})):
+    for trace, expected in zip(traces, ({"kprobe", "kretprobe"}, kinds)):
         used = {hook["attach"] for hook in trace.header["hooks"]}
-        equal("ways of attaching", used, kinds | {"tracepoint"})
+        equal("ways of attaching", used, expected | {"tracepoint"})
 
 
 # --- stacks ---
@@ -173,7 +176,9 @@ def caller_is_there(stage, caller):
     stack = [entry.partition("+0x") for entry in stage["stack"] or []]
     far = [name for name, _, offset in stack if offset and int(offset, 16) > 1 << 16]
     ensure(not far, f"names from afar in the stack of {stage['stage']}: {stage['stack']}")
-    ensure(caller in [name for name, _, _ in stack],
+    names = [name for name, _, _ in stack]
+    # until 5.14 the unwinder does not see through a probe of a return
+    ensure(caller in names or "kretprobe_trampoline" in names,
            f"{caller} is not in the stack of {stage['stage']}: {stage['stack']}")
 
 

@@ -18,6 +18,7 @@ LAB = f"{TOP}/tests/lab"
 TRAFFIC = f"{TOP}/build/traffic"
 STATE = "/run/vmlat-lab"
 PEER = ["ip", "netns", "exec", "peer"]
+KERNEL = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
 
 _ports = itertools.count(20000)
 
@@ -61,6 +62,11 @@ def in_btf(name, module="vmlinux"):
             return f"\0{name}\0".encode() in file.read()
     except FileNotFoundError:
         return False
+
+
+def has_module_btf():
+    """Else fentry finds no function of a module."""
+    return os.path.exists("/sys/kernel/btf/openvswitch")
 
 
 # --- traffic ---

@@ -82,7 +82,7 @@ def run_case(function, mode):
 
 def can_attach(mode):
     """Whether this kernel has this way for the functions of modules."""
-    return mode != "fentry" or os.path.exists("/sys/kernel/btf/openvswitch")
+    return mode != "fentry" or lab.has_module_btf()
 
 
 class Group:
