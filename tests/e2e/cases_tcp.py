@@ -39,11 +39,11 @@ def open_sockets(prefix, port):
 COUNTERS = "rx_packets", "tx_packets", "rx_bytes", "tx_bytes"
 
 
-def transfer(*words):
+def transfer(*words, **how):
     """Both directions' traces of up to 1 MB by TCP; packets and bytes that the tap counted."""
     port = lab.port()
     with vmlat.traces(["-d", "tx", "-i", "vnet0", "-P", "tcp", "--dst-port", port],
-                      ["-d", "rx", "-i", "vnet0", "-P", "tcp", "--src-port", port]) as traces:
+                      ["-d", "rx", "-i", "vnet0", "-P", "tcp", "--src-port", port], **how) as traces:
         before = [lab.counter("vnet0", name) for name in COUNTERS]
         with iperf_server(lab.PEER, peer.ip, port):
             lab.run(*web1.prefix, "iperf3", "-c", peer.ip, "-p", port, "-n", "1M", *words)
@@ -99,11 +99,15 @@ def no_flow_is_installed():
 @case
 def super_frames_of_an_upload_that_go_up_are_all_accounted_for():
     with no_flow_is_installed():
-        traces, counted = transfer()
+        traces, counted = transfer(odd=True)
     for trace, (packets, _) in zip(traces, counted):  # acknowledgements may be twins
-        count = trace.end["packets"]
+        count, unstarted = trace.end["packets"], trace.end["unstarted"]
+        records.check_nothing_odd({**trace.end, "unstarted": 0})
+        # whose way up interrupted a kprobe's program is not seen before it comes back
+        ensure(not unstarted or vmlat.may_skip(trace), f"{unstarted} unstarted")
         equal("started, and completed or ambiguous",
-              (count["started"], count["completed"] + count["ambiguous"]), (packets, packets))
+              (count["started"], count["completed"] + count["ambiguous"]),
+              (packets - unstarted,) * 2)
     equal("all went up", {p["upcall"] for trace in traces for p in trace.packets}, {True})
     up = super_frames(traces[0].packets)
     ensure(up, "no packet was a super-frame")

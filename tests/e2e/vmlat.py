@@ -31,6 +31,11 @@ def check_attached(header):
         equal("other ways of attaching than the forced one", ways, set())
 
 
+def may_skip(trace):
+    """An interrupt's packets may pass hooks unseen: a kprobe is skipped while another one runs."""
+    return any(hook["attach"] == "kprobe" for hook in trace.header["hooks"])
+
+
 def force(mode):
     """All traces attach in this way from now on; "auto": each as its case says."""
     ANY_WAY[:] = [] if mode == "auto" else ["--attach", mode]
