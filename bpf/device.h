@@ -197,6 +197,20 @@ static __always_inline void drive(struct cpu_state *cpu, struct vmlat_flight *fl
 	flight->place = VMLAT_DRIVING;
 }
 
+/*
+ * A candidate at its end has come through a switch, though no hook has told so: a kprobe is skipped
+ * where it interrupts another one's program (trace_call_bpf). Of one that may have been unpacked on
+ * its way nobody knows what it is.
+ */
+static __always_inline bool starts_at_end(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	if (flight->candidate != VMLAT_PACKED)
+		return starts_as_it_is(cpu, flight);
+	cpu->count.unstarted++;
+	forget_candidate(cpu, flight);
+	return false;
+}
+
 static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb,
 					    const struct net_device *device)
 {
@@ -204,6 +218,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	const struct vmlat_interface *interface;
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
+	struct vmlat_exit *exit;
 	struct vmlat_device id;
 	__u64 now;
 	__u32 role;
@@ -220,9 +235,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 		return 0;
 	interface = selected_interface(config, device, true);
 	end = interface && ends_here(flight, interface->roles);
-	/* a candidate at its end has come through a switch, though no hook has told so: a kprobe
-	 * is skipped where it interrupts another one's program (trace_call_bpf) */
-	if (flight->candidate && (!end || !starts_as_it_is(cpu, flight)))
+	if (flight->candidate && (!end || !starts_at_end(cpu, flight)))
 		return 0;
 	if (!end && transmit_function(device, true) != features.tun_net_xmit) {
 		pass_device(cpu, flight, role, key_of(skb));
@@ -235,6 +248,9 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	id.ifindex = device->ifindex;
 	cpu->driving_exit = note_exit(flight, role, key_of(skb), &id, now);
 	cpu->driving_ns = now;
+	exit = exit_at(flight, cpu->driving_exit);
+	if (exit && end)
+		exit->interface = interface->index;
 	drive(cpu, flight, role, key_of(skb), end ? interface->index : VMLAT_INTERFACE_NONE);
 	if (role == ROLE_ORIGINAL)
 		flight->last_ns = now;

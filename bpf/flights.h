@@ -265,6 +265,7 @@ static __always_inline __u32 new_exit(struct vmlat_flight *flight, __u64 key)
 	exit->closed = 0;
 	exit->segments = 0;
 	exit->segments_lost = 0;
+	exit->interface = VMLAT_NO_INTERFACE;
 	return n;
 }
 
@@ -323,6 +324,8 @@ static __always_inline void report_flight(struct cpu_state *cpu, struct vmlat_fl
 
 	if (!config || !(config->outcomes & 1U << flight->outcome) ||
 	    flight->last_ns - flight->begin_ns < config->threshold_ns || visits > VMLAT_VISITS)
+		return;
+	if (config->summary && !flight->remarkable)
 		return;
 	if (bpf_ringbuf_output(&reports, flight, vmlat_flight_size(visits), 0))
 		cpu->count.lost++;
@@ -395,6 +398,9 @@ GLOBAL int forget_copies(__u32 slot)
 	return 0;
 }
 
+int order_visits(__u32 slot); /* statistics.h */
+int count_flight(__u32 slot); /* the same */
+
 /* Count, report and forget a flight that the caller has won. A candidate is forgotten only. */
 static __noinline int finish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
@@ -405,6 +411,10 @@ static __noinline int finish_flight(struct cpu_state *cpu, struct vmlat_flight *
 	if (!flight->candidate) {
 		if (outcome < VMLAT_OUTCOME_COUNT)
 			cpu->count.outcomes[outcome]++;
+		if (flight->segments > 1)
+			order_visits(flight->slot);
+		if (outcome == VMLAT_COMPLETED)
+			count_flight(flight->slot);
 		if (outcome == VMLAT_DROPPED)
 			count_drop(cpu, flight);
 		report_flight(cpu, flight);

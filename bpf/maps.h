@@ -153,6 +153,7 @@ struct cpu_state {
 	__u64 merging; /* skb that GRO has in hand */
 	__u64 joining; /* skb that a reassembly has in hand */
 	__u64 keeping; /* skb that a bridge keeps for the host, when its only copy goes on */
+	volatile __u64 bucket; /* see count_time */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
 	struct scratch scratch; /* softirqs are off */
@@ -240,6 +241,20 @@ struct {
 	__type(key, struct vmlat_drop);
 	__type(value, __u64);
 } drops SEC(".maps");
+
+/* The statistics of each interface that has any, by its index; within, of each CPU, by its number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, VMLAT_INTERFACES);
+	__type(key, __u32);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_ARRAY);
+			__uint(max_entries, 1); /* user space says how many CPUs there are */
+			__uint(key_size, sizeof(__u32));
+			__uint(value_size, sizeof(struct vmlat_statistics));
+		});
+} statistics_maps SEC(".maps");
 
 /* First fragments: the ports that the later ones of their datagram have. */
 struct fragment_key {

@@ -108,6 +108,7 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->late = 0;
 	flight->has_reason = 0;
 	flight->left = 0;
+	flight->remarkable = 0;
 	flight->pid = 0;
 }
 

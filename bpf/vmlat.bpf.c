@@ -12,6 +12,7 @@
 #include "packet.h"
 #include "filter.h"
 #include "flights.h"
+#include "statistics.h"
 #include "tap.h"
 #include "fragments.h"
 #include "pages.h"

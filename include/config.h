@@ -4,6 +4,7 @@
 #define VMLAT_CONFIG_H
 
 #include "counters.h"
+#include "histogram.h"
 
 enum {
 	VMLAT_INTERFACES = 1024, /* known at once */
@@ -65,6 +66,8 @@ struct vmlat_config {
 	__u64 threshold_ns;
 	__u32 outcomes; /* bit mask of the outcomes to report */
 	__u32 armed; /* packets may start */
+	__u32 summary; /* of completed packets, report the remarkable ones only */
+	__u32 pad;
 	__u64 timeout_ns; /* --timeout: what was silent for so long is forgotten */
 	__u16 tunnel_port[VMLAT_TUNNEL_PORTS]; /* 0: none */
 	struct vmlat_interface interfaces[VMLAT_INTERFACES];

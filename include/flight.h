@@ -16,6 +16,7 @@ enum {
 	VMLAT_VISITS = 32, /* stages kept per packet; what is beyond is counted */
 	VMLAT_EXITS = 8, /* devices that one packet and its copies may leave by */
 	VMLAT_COMM = 16,
+	VMLAT_NO_INTERFACE = 0xffff, /* of an exit */
 };
 
 /* id, name in reports and in the end record */
@@ -84,7 +85,7 @@ struct vmlat_exit {
 	__u8 outcome;
 	__u16 segments; /* skbs that it was cut into; 0: whole */
 	__u16 segments_lost;
-	__u16 pad;
+	__u16 interface; /* index in the interface table; VMLAT_NO_INTERFACE: the trace does not end here */
 };
 
 /* Where a record can be found, and so who may end it. */
@@ -126,6 +127,7 @@ struct vmlat_flight {
 	__u32 length; /* bytes of the frame as handed over, tags included */
 	__u32 interface; /* index of the start device in the interface table */
 	__u32 slot;
+	__u32 remarkable; /* completed: of this interval the first with about its total, or the longest; or 0 */
 	__u16 batch; /* packets that the tap got in the same call */
 	__u16 segments; /* skbs that it was cut into, or 1 */
 	__u16 segments_lost; /* of these */

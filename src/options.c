@@ -21,6 +21,8 @@ enum {
 	OPT_TIMEOUT,
 	OPT_BUFFER,
 	OPT_READY_FILE,
+	OPT_INTERVAL,
+	OPT_HISTOGRAM,
 	OPT_STRICT,
 };
 
@@ -94,6 +96,10 @@ static const struct argp_option table[] = {
 	  0 },
 	{ "count", 'c', "N", 0, "stop after N reported packets", 0 },
 	{ "duration", 't', "SEC", 0, "stop after SEC seconds (decimals allowed)", 0 },
+	{ "summary", 'S', NULL, 0, "statistics instead of packets; and the slowest of these", 0 },
+	{ "interval", OPT_INTERVAL, "SEC", 0,
+	  "with --summary: statistics every SEC seconds, too (decimals allowed)", 0 },
+	{ "histogram", OPT_HISTOGRAM, NULL, 0, "with statistics, the distributions", 0 },
 	{ "stack", OPT_STACK, NULL, 0, "kernel stack at each stage", 0 },
 	{ NULL, 0, NULL, 0, "Output:", 4 },
 	{ "format", 'f', "text|json", 0, "json is JSON lines (text)", 0 },
@@ -244,6 +250,8 @@ static const char *parse_value(int key, char *text, struct options *options, boo
 			       : NULL;
 	case 't':
 		return parse_positive_time(text, &options->duration_ns);
+	case OPT_INTERVAL:
+		return parse_positive_time(text, &options->interval_ns);
 	case 'f':
 		return parse_format(text, &options->format);
 	case 'o':
@@ -271,6 +279,12 @@ static const char *parse_value(int key, char *text, struct options *options, boo
 static bool parse_switch(int key, struct options *options)
 {
 	switch (key) {
+	case 'S':
+		options->summary = true;
+		return true;
+	case OPT_HISTOGRAM:
+		options->histogram = true;
+		return true;
 	case OPT_STACK:
 		options->stacks = true;
 		return true;
@@ -308,6 +322,13 @@ static void check_together(struct argp_state *state, const struct options *optio
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --protocol=icmp and a port contradict each other: ICMP has no "
 			     "ports");
+	if (options->interval_ns && !options->summary)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --interval is of statistics: --summary --interval=SEC");
+	if (options->count && options->summary)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --count and --summary contradict each other: packets are not "
+			     "reported one by one; --duration ends a summary");
 	if (options->quiet && options->verbose)
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --quiet and --verbose contradict each other");

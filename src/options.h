@@ -21,6 +21,9 @@ struct options {
 	__u32 outcomes; /* bit mask of what to report */
 	__u64 count; /* reported packets to stop after; 0: no bound */
 	__u64 duration_ns; /* 0: no bound */
+	bool summary; /* statistics instead of packets */
+	__u64 interval_ns; /* between two of these; 0: at the end only */
+	bool histogram; /* with the distributions */
 	enum format format;
 	const char *output; /* NULL: stdout */
 	const char *ready_file; /* NULL: none */

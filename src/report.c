@@ -25,20 +25,6 @@ static const struct vmlat_exit *main_exit(const struct vmlat_flight *flight)
 	return flight->exits ? &flight->exit[0] : NULL;
 }
 
-/* The record with its visits in the order of time: segments pass their stages side by side. */
-static void order_visits(const struct vmlat_flight *flight, struct vmlat_flight *ordered)
-{
-	memcpy(ordered, flight, vmlat_flight_size(flight->visits));
-	for (int i = 1; i < ordered->visits; i++) {
-		struct vmlat_visit visit = ordered->visit[i];
-		int at = i;
-
-		for (; at && ordered->visit[at - 1].ns > visit.ns; at--)
-			ordered->visit[at] = ordered->visit[at - 1];
-		ordered->visit[at] = visit;
-	}
-}
-
 void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
 		      struct report *report)
 {
@@ -46,12 +32,8 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 	const struct device *start = devices__by_id(context->devices, &flight->start);
 	const struct device *end = exit ? devices__by_id(context->devices, &exit->device) : NULL;
 
-	memset(report, 0, offsetof(struct report, ordered));
+	memset(report, 0, sizeof(*report));
 	report->flight = flight;
-	if (flight->segments > 1) {
-		order_visits(flight, &report->ordered);
-		report->flight = &report->ordered;
-	}
 	report->total_ns = flight->last_ns - flight->begin_ns;
 	if (flight->direction == VMLAT_RX && start && start->tap) {
 		report->peer = start;
@@ -213,22 +195,7 @@ static bool is_first(const struct devices *devices, size_t index)
 	return true;
 }
 
-static struct vmlat_traffic traffic_of(const struct report_context *context, const char *name,
-				       int direction)
-{
-	const struct devices *devices = context->devices;
-	struct vmlat_traffic sum = { 0 }, traffic;
-
-	for (size_t i = 0; i < devices->count; i++)
-		if (has_traffic(&devices->all[i]) && !strcmp(devices->all[i].name, name) &&
-		    !tracer__traffic(context->tracer, i, direction, &traffic)) {
-			sum.packets += traffic.packets;
-			sum.bytes += traffic.bytes;
-		}
-	return sum;
-}
-
-void report__traffic(const struct report_context *context,
+void report__traffic(const struct report_context *context, const struct accounts *accounts,
 		     void (*handler)(void *argument, const char *tap, int direction,
 				     const struct vmlat_traffic *traffic),
 		     void *argument)
@@ -239,23 +206,11 @@ void report__traffic(const struct report_context *context,
 		if (!has_traffic(device) || !is_first(context->devices, i))
 			continue;
 		for (int direction = VMLAT_TX; direction <= VMLAT_RX; direction++) {
-			struct vmlat_traffic traffic = traffic_of(context, device->name, direction);
+			struct vmlat_traffic traffic = accounts__traffic(accounts, context->devices,
+									 device->name, direction);
 
 			if (context->options->devices.directions & direction)
 				handler(argument, device->name, direction, &traffic);
 		}
 	}
-}
-
-__u64 not_delivered(const struct vmlat_counters *counters)
-{
-	return counters->given > counters->delivered ? counters->given - counters->delivered : 0;
-}
-
-bool summary__incomplete(const struct summary *summary)
-{
-	const struct vmlat_counters *counters = &summary->counters;
-
-	return counters->lost || counters->stacks_lost || counters->drops_lost ||
-	       counters->outcomes[VMLAT_EVICTED] || summary->missed;
 }

@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "counters.h"
+#include "accounts.h"
 #include "devices.h"
 #include "kernel.h"
 #include "options.h"
+#include "statistics.h"
 #include "tracer.h"
 
 /* Everything that a report may need beside the flight. */
@@ -25,28 +26,30 @@ struct report_context {
 
 /* One flight, with the names that its numbers have on this host. Must stay where it is. */
 struct report {
-	const struct vmlat_flight *flight; /* the record, or `ordered` */
+	const struct vmlat_flight *flight;
+	const char *exemplar; /* "p99" or "max", what it is an example of; NULL: of nothing */
 	const struct device *tap; /* where it left (TX) or entered (RX) the VM; NULL unknown */
 	const struct device
 		*peer; /* the tap of another VM of this host at the other end; or NULL */
 	const char *phy; /* the NIC; NULL unknown or none */
 	__u64 total_ns;
 	char phy_buffer[64];
-	struct vmlat_flight ordered;
 };
 
-/* What the end of a trace adds up to. */
-struct summary {
-	struct vmlat_counters counters;
-	__u64 written; /* reports */
-	__u64 missed;
-	bool missed_known;
+/* A part of a trace, or all of it, as statistics. */
+struct interval {
+	struct timespec end;
+	double seconds;
+	bool whole; /* all of the trace */
+	const struct statistics *statistics; /* in the order of statistics__sort */
+	const struct accounts *accounts;
 };
 
 struct format_ops {
 	void (*header)(const struct report_context *context, const struct timespec *start);
 	void (*packet)(const struct report_context *context, const struct report *report);
-	void (*end)(const struct report_context *context, const struct summary *summary,
+	void (*statistics)(const struct report_context *context, const struct interval *interval);
+	void (*end)(const struct report_context *context, const struct accounts *accounts,
 		    const struct timespec *end);
 };
 
@@ -98,15 +101,9 @@ size_t report__stack(const struct report_context *context, const struct vmlat_vi
  * Calls back for each selected tap and direction that is traced. What had one name, one after the
  * other, is one.
  */
-void report__traffic(const struct report_context *context,
+void report__traffic(const struct report_context *context, const struct accounts *accounts,
 		     void (*handler)(void *argument, const char *tap, int direction,
 				     const struct vmlat_traffic *traffic),
 		     void *argument);
-
-/* Packets given to a selected tap, by a call that is over, that never became an skb. */
-__u64 not_delivered(const struct vmlat_counters *counters);
-
-/* True when something was lost or missed, so that the numbers are not the whole truth. */
-bool summary__incomplete(const struct summary *summary);
 
 #endif

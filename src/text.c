@@ -289,14 +289,16 @@ static void text_packet(const struct report_context *context, const struct repor
 	print_outcome(context, report);
 }
 
-static void print_drop(void *argument, const struct vmlat_drop *drop, __u64 count)
+static void print_drops(const struct report_context *context, const struct accounts *accounts)
 {
-	const struct report_context *context = argument;
-	const char *reason = drop_reason(context, drop->has_reason, drop->reason);
+	for (size_t i = 0; i < accounts->drop_count; i++) {
+		const struct vmlat_drop *place = &accounts->drops[i].place;
+		const char *reason = drop_reason(context, place->has_reason, place->reason);
 
-	fprintf(context->out, "  Dropped in %s%s%s%s: %llu\n",
-		drop_place(context, drop->location, drop->hook), reason ? " (" : "",
-		reason ? reason : "", reason ? ")" : "", count);
+		fprintf(context->out, "  Dropped in %s%s%s%s: %llu\n",
+			drop_place(context, place->location, place->hook), reason ? " (" : "",
+			reason ? reason : "", reason ? ")" : "", accounts->drops[i].count);
+	}
 }
 
 static void print_traffic(void *argument, const char *tap, int direction,
@@ -310,31 +312,46 @@ static void print_traffic(void *argument, const char *tap, int direction,
 			traffic->packets, traffic->bytes);
 }
 
-static void text_end(const struct report_context *context, const struct summary *summary,
-		     const struct timespec *end)
+/* `end`: of the whole trace, when it is over. */
+static void print_accounts(const struct report_context *context, const struct accounts *accounts,
+			   bool end)
 {
-	const struct vmlat_counters *counters = &summary->counters;
+	const struct vmlat_counters *counters = &accounts->counters;
 	FILE *out = context->out;
 
-	fputs("=== Summary: ", out);
-	print_time(out, end);
-	fprintf(out, " ===\n  Packets: %llu started =", counters->started);
+	fprintf(out, "  Packets: %llu started =", counters->started);
 	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
-		fprintf(out, "%s %llu %s", i ? " +" : "", counters->outcomes[i], outcome_name(i));
-	fprintf(out, "\n  Reports: %llu written, %llu lost\n", summary->written, counters->lost);
+		fprintf(out, "%s %llu %s", i ? " +" : "",
+			i == VMLAT_IN_FLIGHT && !end ? accounts->in_flight : counters->outcomes[i],
+			outcome_name(i));
+	fprintf(out, "\n  Reports: %llu written, %llu lost\n", accounts->written, counters->lost);
 	fputs("  Probes missed: ", out);
-	if (summary->missed_known)
-		fprintf(out, "%llu\n", summary->missed);
+	if (accounts->missed_known)
+		fprintf(out, "%llu\n", accounts->missed);
 	else
 		fputs("this kernel does not tell\n", out);
 	fprintf(out, "  Not delivered: %llu, unstarted: %llu, malformed: %llu, truncated: %llu\n",
-		not_delivered(counters), counters->unstarted, counters->malformed,
+		accounts__not_delivered(accounts), counters->unstarted, counters->malformed,
 		counters->truncated);
-	if (counters->stacks_lost || counters->drops_lost)
-		fprintf(out, "  Stacks lost: %llu, drop places lost: %llu\n", counters->stacks_lost,
-			counters->drops_lost);
-	tracer__drops(context->tracer, print_drop, (void *)context);
-	report__traffic(context, print_traffic, (void *)context);
+	fprintf(out, "  Lost: stacks: %llu, drop places: %llu, statistics: %llu, segments: %llu\n",
+		counters->stacks_lost, counters->drops_lost, counters->uncounted, accounts->unkept);
+	print_drops(context, accounts);
+	report__traffic(context, accounts, print_traffic, (void *)context);
 }
 
-const struct format_ops text_format = { text_header, text_packet, text_end };
+static void text_statistics(const struct report_context *context, const struct interval *interval)
+{
+	(void)context;
+	(void)interval;
+}
+
+static void text_end(const struct report_context *context, const struct accounts *accounts,
+		     const struct timespec *end)
+{
+	fputs("=== Summary: ", context->out);
+	print_time(context->out, end);
+	fputs(" ===\n", context->out);
+	print_accounts(context, accounts, true);
+}
+
+const struct format_ops text_format = { text_header, text_packet, text_statistics, text_end };

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "obstacle.h"
 #include "report.h"
+#include "summary.h"
 
 enum {
 	POLL_MS = 100,
@@ -26,6 +27,7 @@ enum {
 	LAST_SWEEPS = 10, /* at most: a packet that moves is left to the next one */
 	CLOCK_READINGS = 5,
 	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
+	COLLECT_S = 10, /* the kernel counts in 32 bits, per CPU and bucket */
 };
 
 struct trace {
@@ -36,7 +38,7 @@ struct trace {
 	struct tracer *tracer;
 	struct report_context report;
 	const struct format_ops *format;
-	__u64 written;
+	struct summary summary;
 	bool enough; /* --count is reached */
 	bool write_failed;
 	pid_t child;
@@ -71,17 +73,28 @@ static __s64 now_ns(clockid_t clock)
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-static void handle_flight(void *context, const struct vmlat_flight *flight)
+static void report_flight(struct trace *trace, const struct vmlat_flight *flight)
 {
-	struct trace *trace = context;
+	struct summary *summary = &trace->summary;
 	struct report report;
 
 	if (trace->enough)
 		return;
 	report__describe(&trace->report, flight, &report);
 	trace->format->packet(&trace->report, &report);
-	trace->written++;
-	trace->enough = trace->options->count && trace->written >= trace->options->count;
+	summary->handled++;
+	summary->written++;
+	trace->enough = trace->options->count && summary->written >= trace->options->count;
+}
+
+static void handle_flight(void *context, const struct vmlat_flight *flight)
+{
+	struct trace *trace = context;
+
+	if (!trace->options->summary)
+		report_flight(trace, flight);
+	else if (summary__keep(&trace->summary, flight))
+		log_warn("out of memory: an example of the slowest packets is not kept");
 }
 
 /* Wall clock less CLOCK_MONOTONIC, from the closest of some readings of both. */
@@ -220,6 +233,11 @@ static int begin(struct trace *trace)
 	clock_gettime(CLOCK_REALTIME, &start);
 	trace->format->header(&trace->report, &start);
 	flush(trace);
+	error = summary__begin(&trace->summary, &trace->report, trace->tracer, trace->format);
+	if (error) {
+		log_error("cannot read the counters: %s", strerror(-error));
+		return EXIT_FAILED;
+	}
 	tracer__arm(trace->tracer, true);
 	error = create_ready_file(trace->options->ready_file);
 	if (error)
@@ -273,10 +291,41 @@ static bool finished(struct trace *trace, __s64 elapsed)
 	return false;
 }
 
+/* What is to be done every so often, in ns of CLOCK_MONOTONIC. */
+struct task {
+	__s64 every;
+	__s64 next;
+};
+
+static bool is_due(struct task *task, __s64 now)
+{
+	if (now < task->next)
+		return false;
+	task->next += task->every;
+	if (task->next <= now)
+		task->next = now + task->every; /* some were missed */
+	return true;
+}
+
+static int report_or_collect(struct trace *trace)
+{
+	int error = trace->options->interval_ns ? summary__report_interval(&trace->summary)
+						: summary__collect(&trace->summary);
+
+	if (!error)
+		return 0;
+	log_error("the statistics cannot be read: %s", strerror(-error));
+	return EXIT_FAILED;
+}
+
 static int run(struct trace *trace)
 {
-	__s64 start = now_ns(CLOCK_MONOTONIC), swept = start, now = start;
-	bool silent = true;
+	__s64 start = now_ns(CLOCK_MONOTONIC), now = start;
+	__s64 interval = trace->options->interval_ns ? (__s64)trace->options->interval_ns
+						     : COLLECT_S * 1000000000LL;
+	struct task sweep = { SWEEP_MS * 1000000LL, start },
+		    report = { interval, start + interval };
+	bool silent = !trace->options->summary;
 	int error = 0;
 
 	while (!error && !finished(trace, now - start)) {
@@ -284,13 +333,14 @@ static int run(struct trace *trace)
 		now = now_ns(CLOCK_MONOTONIC);
 		changes__follow(&trace->changes, &trace->devices, &trace->options->devices,
 				trace->tracer, now);
-		if (now - swept >= SWEEP_MS * 1000000LL) {
+		if (is_due(&sweep, now)) {
 			tracer__expire(trace->tracer, trace->options->timeout_ns);
 			tracer__forget_upcalls(trace->tracer, trace->options->timeout_ns);
-			swept = now;
 		}
+		if (!error && is_due(&report, now))
+			error = report_or_collect(trace);
 		if (silent && now - start >= SILENCE_S * 1000000000LL) {
-			if (!trace->written)
+			if (!trace->summary.handled)
 				explain_silence(trace);
 			silent = false;
 		}
@@ -298,11 +348,39 @@ static int run(struct trace *trace)
 	return error;
 }
 
+static int report_end(struct trace *trace)
+{
+	struct accounts accounts = { 0 };
+	struct timespec time;
+	bool incomplete;
+	int error = 0;
+
+	if (trace->options->interval_ns)
+		error = summary__report_interval(&trace->summary);
+	if (!error)
+		error = summary__report_end(&trace->summary, &accounts, !trace->enough);
+	if (error) {
+		log_error("cannot read the counters: %s", strerror(-error));
+		accounts__free(&accounts);
+		return EXIT_FAILED;
+	}
+	clock_gettime(CLOCK_REALTIME, &time);
+	trace->format->end(&trace->report, &accounts, &time);
+	flush(trace);
+	incomplete = accounts__incomplete(&accounts);
+	accounts__free(&accounts);
+	if (trace->write_failed)
+		return EXIT_FAILED;
+	if (trace->options->strict && incomplete) {
+		log_error("--strict: something was lost or missed, as the summary says");
+		return EXIT_INCOMPLETE;
+	}
+	return EXIT_DONE;
+}
+
 static int end(struct trace *trace)
 {
-	struct summary summary = { 0 };
 	__s64 deadline = now_ns(CLOCK_MONOTONIC) + DRAIN_MS * 1000000LL;
-	struct timespec time;
 	int error = 0;
 
 	tracer__arm(trace->tracer, false);
@@ -312,26 +390,7 @@ static int end(struct trace *trace)
 		;
 	if (!error)
 		error = poll_once(trace, 0);
-	if (!error && tracer__counters(trace->tracer, &summary.counters)) {
-		log_error("cannot read the counters: %s", strerror(errno));
-		error = EXIT_FAILED;
-	}
-	if (error)
-		return error;
-	summary.written = trace->written;
-	if (!trace->enough) /* of what the ring buffer took, all is written */
-		summary.counters.lost += summary.counters.reported - trace->written;
-	summary.missed_known = tracer__missed(trace->tracer, &summary.missed);
-	clock_gettime(CLOCK_REALTIME, &time);
-	trace->format->end(&trace->report, &summary, &time);
-	flush(trace);
-	if (trace->write_failed)
-		return EXIT_FAILED;
-	if (trace->options->strict && summary__incomplete(&summary)) {
-		log_error("--strict: something was lost or missed, as the summary says");
-		return EXIT_INCOMPLETE;
-	}
-	return EXIT_DONE;
+	return error ? error : report_end(trace);
 }
 
 static int set_up(struct trace *trace)
@@ -375,6 +434,7 @@ static void tear_down(struct trace *trace)
 {
 	if (trace->child > 0)
 		end_command(trace->child);
+	summary__end(&trace->summary);
 	tracer__close(trace->tracer);
 	if (trace->report.out && trace->report.out != stdout)
 		fclose(trace->report.out);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "collector.h"
 #include "cpus.h"
 #include "exit.h"
 #include "interfaces.h"
@@ -35,6 +36,7 @@ struct tracer {
 	size_t stride;
 	size_t flight_count;
 	struct cpus cpus;
+	struct collector *collector;
 	__u64 orphans; /* of the BPF side's count, those that a walk was arranged for */
 	__u64 forget_ns; /* when that is to be; 0: none is */
 };
@@ -155,7 +157,10 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 	};
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
 	blamed[0] = '\0';
-	error = vmlat_bpf__load(tracer->object);
+	error = collector__open(&tracer->collector, tracer->object->maps.statistics_maps,
+				tracer->cpus.count);
+	if (!error)
+		error = vmlat_bpf__load(tracer->object);
 	return error ? load_failed(tracer, kernel, -error) : 0;
 }
 
@@ -171,13 +176,23 @@ static int fill_slots(struct tracer *tracer)
 	return 0;
 }
 
+static bool has_statistics(const struct device *device)
+{
+	return device->tap && !device->gone && devices__chosen(device);
+}
+
 static int set_interface(const struct tracer *tracer, const struct device *device, __u32 index)
 {
 	struct vmlat_interface entry = { .device = device->id,
 					 .roles = device->gone ? 0 : device->roles,
 					 .index = index };
 	int fd = bpf_map__fd(tracer->object->maps.interfaces);
+	int error = 0;
 
+	if (has_statistics(device))
+		error = collector__add(tracer->collector, index);
+	if (error)
+		return error;
 	if (!interfaces__place(tracer->config->interfaces, &entry) && entry.roles)
 		return bpf_map_update_elem(fd, &entry.device, &entry, BPF_ANY) ? -errno : 0;
 	bpf_map_delete_elem(fd, &entry.device); /* if it is there */
@@ -251,6 +266,7 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	tracer->config->filter = options->filter;
 	tracer->config->threshold_ns = options->threshold_ns;
 	tracer->config->outcomes = options->outcomes;
+	tracer->config->summary = options->summary;
 	tracer->config->timeout_ns = options->timeout_ns;
 	tracer__set_tunnels(tracer, &devices->tunnels);
 	error = fill_interfaces(tracer, devices);
@@ -329,12 +345,14 @@ static void unload(struct tracer *tracer)
 		tracer->links[id] = NULL;
 	}
 	ring_buffer__free(tracer->ring);
+	collector__close(tracer->collector);
 	if (tracer->flights)
 		munmap(tracer->flights, page_align(tracer->stride * tracer->flight_count));
 	if (tracer->config)
 		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
 	tracer->ring = NULL;
+	tracer->collector = NULL;
 	tracer->flights = NULL;
 	tracer->config = NULL;
 	tracer->object = NULL;
@@ -596,6 +614,40 @@ int tracer__traffic(const struct tracer *tracer, size_t device, int direction,
 
 	return sum_cpus(tracer, tracer->object->maps.traffic, &key, (__u64 *)traffic,
 			sizeof(*traffic) / sizeof(__u64));
+}
+
+struct taking {
+	const struct devices *devices;
+	struct statistics *statistics;
+	int error;
+};
+
+static void add_times(void *context, size_t index, unsigned int pair,
+		      const struct vmlat_distribution *times)
+{
+	struct taking *taking = context;
+
+	if (!taking->error && index < taking->devices->count)
+		taking->error = statistics__add(taking->statistics, &taking->devices->all[index],
+						pair, times);
+}
+
+int tracer__statistics(struct tracer *tracer, const struct devices *devices,
+		       struct statistics *statistics)
+{
+	struct taking taking = { .devices = devices, .statistics = statistics };
+	int error = collector__take(tracer->collector, add_times, &taking, &statistics->unkept);
+
+	for (size_t i = 0; i < devices->count && !error; i++)
+		if (devices->all[i].gone)
+			error = collector__remove(tracer->collector, i, add_times, &taking,
+						  &statistics->unkept);
+	return error ? error : taking.error;
+}
+
+__u32 tracer__interval(const struct tracer *tracer)
+{
+	return collector__interval(tracer->collector);
 }
 
 void tracer__drops(const struct tracer *tracer,

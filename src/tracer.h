@@ -10,6 +10,7 @@
 #include "hook.h"
 #include "kernel.h"
 #include "options.h"
+#include "statistics.h"
 
 struct tracer;
 
@@ -56,6 +57,16 @@ size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns);
  * older than timeout_ns. Call it now and then: it looks only where the BPF side left something.
  */
 void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns);
+
+/*
+ * Adds to the statistics what was measured since the last time: another interval begins. 0 or
+ * -errno.
+ */
+int tracer__statistics(struct tracer *tracer, const struct devices *devices,
+		       struct statistics *statistics);
+
+/* The number of the interval that is being measured, as in vmlat_flight.remarkable. */
+__u32 tracer__interval(const struct tracer *tracer);
 
 /* What the hook got on this kernel. */
 const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_hook hook);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The JSON lines of a trace: their shape, and what must be true of every trace."""
+import collections
 import json
 import re
 
@@ -20,7 +21,8 @@ PACKET = {"type": TEXT, "time": TEXT, "direction": TEXT, "vm": TEXT_OR_NULL,
           "vm_interface": TEXT_OR_NULL, "phy_interface": TEXT_OR_NULL,
           "peer_vm_interface": TEXT_OR_NULL, "flow": (dict, NONE), "vlan": (list,),
           "length": NUMBER, "ip_id": NUMBER_OR_NULL, "tcp_seq": NUMBER_OR_NULL,
-          "fragment": TEXT_OR_NULL, "process": (dict, NONE), "outcome": TEXT,
+          "fragment": TEXT_OR_NULL, "process": (dict, NONE), "exemplar": TEXT_OR_NULL,
+          "outcome": TEXT,
           "reason": TEXT_OR_NULL, "where": TEXT_OR_NULL, "upcall": BOOL, "batch": NUMBER,
           "segments": NUMBER, "segments_lost": NUMBER, "exits": (list,), "stages": (list,),
           "stages_beyond": NUMBER, "exits_beyond": NUMBER, "total_ns": NUMBER}
@@ -31,9 +33,18 @@ EXIT = {"interface": TEXT, "outcome": TEXT_OR_NULL, "offset_ns": NUMBER_OR_NULL,
         "segments": NUMBER, "segments_lost": NUMBER}
 STAGE = {"stage": TEXT, "number": NUMBER_OR_NULL, "hook": TEXT, "offset_ns": NUMBER,
          "cpu": NUMBER, "stack": (list, NONE)}
-END = {"type": TEXT, "time": TEXT, "packets": (dict,), "events": (dict,), "probes": (dict,),
-       "not_delivered": NUMBER, "unstarted": NUMBER, "drops": (list,), "traffic": (list,),
-       "errors": (dict,), "lost": (dict,)}
+ACCOUNTS = {"packets": (dict,), "events": (dict,), "probes": (dict,), "not_delivered": NUMBER,
+            "unstarted": NUMBER, "drops": (list,), "traffic": (list,), "errors": (dict,),
+            "lost": (dict,)}
+END = {"type": TEXT, "time": TEXT, **ACCOUNTS}
+STATISTICS = {"type": TEXT, "time": TEXT, "interval_s": (float,), "whole": BOOL,
+              "segments": (list,), **ACCOUNTS}
+PERCENTILES = {"p50_ns": 500, "p90_ns": 900, "p99_ns": 990, "p999_ns": 999}
+SEGMENT = {"direction": TEXT, "vm_interface": TEXT, "vm": TEXT_OR_NULL, "from": TEXT_OR_NULL,
+           "to": TEXT_OR_NULL, "total": BOOL, "count": NUMBER, "min_ns": NUMBER,
+           "mean_ns": NUMBER, "max_ns": NUMBER, "histogram": (list, NONE),
+           **{name: NUMBER for name in PERCENTILES}}
+ERROR = 0.03  # of a percentile, at most
 DROP = {"where": TEXT, "reason": TEXT_OR_NULL, "count": NUMBER}
 TRAFFIC = {"direction": TEXT, "vm_interface": TEXT, "packets": NUMBER, "bytes": NUMBER}
 
@@ -100,16 +111,104 @@ def check_packet(packet):
     check_stages(packet)
 
 
+def check_accounts(what, accounts):
+    shape(f"{what}.packets", accounts["packets"], numbers("started", *OUTCOMES))
+    shape(f"{what}.events", accounts["events"], numbers("reported", "lost"))
+    shape(f"{what}.probes", accounts["probes"], {"missed": NUMBER_OR_NULL})
+    shape(f"{what}.errors", accounts["errors"], numbers("malformed", "truncated"))
+    shape(f"{what}.lost", accounts["lost"],
+          numbers("stacks", "drop_places", "statistics", "segments"))
+    for drop in accounts["drops"]:
+        shape(f"{what}.drops", drop, DROP)
+    for one in accounts["traffic"]:
+        shape(f"{what}.traffic", one, TRAFFIC)
+
+
 def check_end(end):
     shape("end", end, END)
-    shape("end.packets", end["packets"], numbers("started", *OUTCOMES))
-    shape("end.events", end["events"], numbers("reported", "lost"))
-    shape("end.probes", end["probes"], {"missed": NUMBER_OR_NULL})
-    shape("end.errors", end["errors"], numbers("malformed", "truncated"))
-    for drop in end["drops"]:
-        shape("end.drops", drop, DROP)
-    for one in end["traffic"]:
-        shape("end.traffic", one, TRAFFIC)
+    check_accounts("end", end)
+
+
+def check_segment(segment):
+    shape("statistics.segments", segment, SEGMENT)
+    equal("a total has no stages", segment["total"], segment["from"] is None)
+    values = [segment[name] for name in ("min_ns", *PERCENTILES, "max_ns")]
+    ensure(values == sorted(values), f"percentiles go backwards: {segment}")
+    ensure(segment["min_ns"] <= segment["mean_ns"] <= segment["max_ns"], f"the mean: {segment}")
+    if segment["histogram"] is not None:
+        equal("the histogram's count", sum(bucket[2] for bucket in segment["histogram"]),
+              segment["count"])
+
+
+def check_statistics(statistics):
+    shape("statistics", statistics, STATISTICS)
+    check_accounts("statistics", statistics)
+    for segment in statistics["segments"]:
+        check_segment(segment)
+
+
+def times_of(packets):
+    """{(direction, tap, from, to): times} of the completed ones; of the total, None twice."""
+    times = collections.defaultdict(list)
+    for packet in packets:
+        if packet["outcome"] != "completed":
+            continue
+        row, stages = (packet["direction"], packet["vm_interface"]), packet["stages"]
+        for one, other in zip(stages, stages[1:]):
+            times[(*row, one["stage"], other["stage"])].append(
+                other["offset_ns"] - one["offset_ns"])
+        times[(*row, None, None)].append(packet["total_ns"])
+    return times
+
+
+def check_times(segment, times):
+    """The statistics of these times: exact, or within the error by nearest rank."""
+    times.sort()
+    name = [segment[name] for name in ("direction", "vm_interface", "from", "to")]
+    equal(f"{name}: count, min, max, mean",
+          [segment[field] for field in ("count", "min_ns", "max_ns", "mean_ns")],
+          [len(times), times[0], times[-1], sum(times) // len(times)])
+    for field, permille in PERCENTILES.items():
+        exact = times[max(1, -(-len(times) * permille // 1000)) - 1]
+        ensure(abs(segment[field] - exact) <= ERROR * exact,
+               f"{name}: {field} is {segment[field]}, of the packets {exact}")
+
+
+def check_against_packets(statistics, packets):
+    """Where each completed packet was reported: the statistics of the kernel are of these."""
+    completed = [packet for packet in packets if packet["outcome"] == "completed"]
+    if len(completed) != statistics["packets"]["completed"]:
+        return
+    if any(packet["stages_beyond"] for packet in completed):
+        return
+    times = times_of(completed)
+    segments = {tuple(one[name] for name in ("direction", "vm_interface", "from", "to")): one
+                for one in statistics["segments"]}
+    equal("segments", segments.keys(), times.keys())
+    for key, segment in segments.items():
+        check_times(segment, times[key])
+
+
+def check_intervals(intervals, whole):
+    """Each is accounted for, with what was open before it; together they are the whole."""
+    open_before = 0
+    for one in intervals:
+        count = one["packets"]
+        equal("started and open, and what became of them: " + json.dumps(count),
+              open_before + count["started"], sum(count[outcome] for outcome in OUTCOMES))
+        open_before = count["in_flight"]
+    for name in "started", *OUTCOMES[:-1]:
+        equal(f"{name} in all intervals", sum(one["packets"][name] for one in intervals),
+              whole["packets"][name])
+    equal("open at the end", open_before, whole["packets"]["in_flight"])
+    counts = collections.Counter()
+    for one in intervals:
+        for segment in one["segments"]:
+            key = tuple(segment[name] for name in ("direction", "vm_interface", "from", "to"))
+            counts[key] += segment["count"]
+    equal("counts of all intervals", counts, {
+        tuple(segment[name] for name in ("direction", "vm_interface", "from", "to")):
+        segment["count"] for segment in whole["segments"]})
 
 
 def check_accounting(packets, end):
@@ -138,20 +237,33 @@ def traffic(end):
             for one in end["traffic"] if one["packets"]}
 
 
+Parsed = collections.namedtuple("Parsed", "header packets statistics end")
+
+
 def parse(text):
-    """(header, packets, end) of an output, each line of which is checked."""
+    """An output, each line of which is checked. statistics: the intervals', the whole's last."""
     lines = text.splitlines()
-    ensure(len(lines) >= 2, f"{len(lines)} lines of output")
+    ensure(len(lines) >= 3, f"{len(lines)} lines of output")
     try:
         records = [json.loads(line) for line in lines]
     except ValueError as error:
         raise Failure(f"a line is no JSON: {error}") from error
-    kinds = [record.get("type") for record in records]
-    equal("types of the lines", kinds, ["header"] + ["packet"] * (len(lines) - 2) + ["end"])
-    header, packets, end = records[0], records[1:-1], records[-1]
+    kinds = {kind: [record for record in records if record.get("type") == kind]
+             for kind in ("header", "packet", "statistics", "end")}
+    equal("lines of a known type", sum(map(len, kinds.values())), len(records))
+    equal("headers and ends", (kinds["header"], kinds["end"]), (records[:1], records[-1:]))
+    header, packets, statistics, end = records[0], kinds["packet"], kinds["statistics"], records[-1]
     check_header(header)
     for packet in packets:
         check_packet(packet)
     check_end(end)
     check_accounting(packets, end)
-    return header, packets, end
+    for one in statistics:
+        check_statistics(one)
+    equal("statistics of the whole trace", [one["whole"] for one in statistics],
+          [False] * (len(statistics) - 1) + [True])
+    if len(statistics) > 1:
+        check_intervals(statistics[:-1], statistics[-1])
+    elif all(packet["exemplar"] is None for packet in packets):
+        check_against_packets(statistics[0], packets)
+    return Parsed(header, packets, statistics, end)

@@ -33,6 +33,7 @@ import cases_gso
 import cases_identity
 import cases_bridge
 import cases_cpus
+import cases_statistics
 
 
 def check_nothing_left(before):

@@ -47,7 +47,7 @@ _numbers = itertools.count(1)
 
 
 class Trace:
-    """One run. After its end: header, packets, end; text for text."""
+    """One run. After its end: header, packets, statistics, end; text for text."""
 
     def __init__(self, words, text=False, status=0, odd=False, stdout=False):
         self.expected_status = status
@@ -57,7 +57,7 @@ class Trace:
         self.output = f"{self.base}.{'txt' if text else 'json'}"
         self.stdout = self.output if stdout else f"{self.base}.stdout"
         self.ready = f"{self.base}.ready"
-        self.header = self.packets = self.end = None
+        self.header = self.packets = self.statistics = self.end = None
         self.command = [PROGRAM, "-f", "text" if text else "json", "--ready-file", self.ready,
                         *([] if stdout else ["-o", self.output]), *ANY_WAY, *map(str, words)]
         with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
@@ -93,7 +93,7 @@ class Trace:
         if self.stdout != self.output:
             equal("what is on stdout", _read(self.stdout), "")
         if not self.as_text:
-            self.header, self.packets, self.end = records.parse(self.text())
+            self.header, self.packets, self.statistics, self.end = records.parse(self.text())
             check_attached(self.header)
             if not self.odd:
                 records.check_nothing_odd(self.end)

@@ -13,9 +13,6 @@
 struct tracer {
 	struct hook_choice hooks[VMLAT_HOOK_COUNT];
 	__u64 stack[8]; /* of id 7 */
-	struct vmlat_drop drop[2];
-	__u64 drop_count[2];
-	struct vmlat_traffic traffic[16][3]; /* by device and direction */
 };
 
 #define BEGIN_NS 5000000000ULL

@@ -571,6 +571,14 @@ static void an_ip_length_of_0_is_big_tcp_where_none_else_has_room(void **state)
 			 PARSED_MALFORMED);
 }
 
+static void an_extension_header_ends_within_the_packet(void **state)
+{
+	struct packet packet = with_byte(with_byte(ipv6_all_extensions(), 4, 0), 5, 7);
+
+	(void)state;
+	assert_no_flow(packet, PARSED_MALFORMED);
+}
+
 /* Numerical Recipes' generator: the same packets on every machine. */
 static __u32 next_random(__u32 *seed)
 {
@@ -1047,6 +1055,7 @@ int main(void)
 		cmocka_unit_test(an_ip_length_beyond_the_packet_is_malformed),
 		cmocka_unit_test(padding_behind_the_packet_is_none_of_it),
 		cmocka_unit_test(an_ip_length_of_0_is_big_tcp_where_none_else_has_room),
+		cmocka_unit_test(an_extension_header_ends_within_the_packet),
 		cmocka_unit_test(random_packets_do_no_harm),
 		cmocka_unit_test(before_6_2_a_tag_is_there_when_vlan_present_says_so),
 		cmocka_unit_test(since_6_2_a_tag_is_there_when_its_protocol_is),

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the completed packets of an interface add up to. User space swaps an interface's map for
+ * an empty one and reads what was taken out: each packet is in one of them, as a whole.
+ * Packets complete with softirqs off, so nobody interrupts one CPU's update of its values.
+ */
+#ifndef VMLAT_BPF_STATISTICS_H
+#define VMLAT_BPF_STATISTICS_H
+
+/* The distribution of this pair, or NULL: there is no room for another. */
+static __always_inline struct vmlat_distribution *
+distribution_of(struct vmlat_statistics *statistics, __u64 pair)
+{
+	__u64 number;
+
+	barrier_var(pair);
+	if (pair >= VMLAT_PAIRS)
+		return NULL;
+	barrier_var(pair);
+	number = statistics->segment[pair];
+	if (!number && statistics->segments < VMLAT_SEGMENTS) {
+		number = ++statistics->segments;
+		statistics->segment[pair] = number;
+	}
+	number--;
+	barrier_var(number);
+	if (number >= VMLAT_SEGMENTS) {
+		statistics->unkept++;
+		return NULL;
+	}
+	barrier_var(number);
+	return &statistics->distribution[number];
+}
+
+static __always_inline struct vmlat_statistics *statistics_of(struct cpu_state *cpu, __u32 row)
+{
+	void *cpus = bpf_map_lookup_elem(&statistics_maps, &row);
+	__u32 number = cpu->number;
+
+	return cpus ? bpf_map_lookup_elem(cpus, &number) : NULL;
+}
+
+/* 1: it is the first in its bucket, or the longest of all. */
+GLOBAL int count_time(__u32 row, __u32 pair, __u64 ns)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_statistics *statistics = cpu ? statistics_of(cpu, row) : NULL;
+	struct vmlat_distribution *times = statistics ? distribution_of(statistics, pair) : NULL;
+	bool remarkable;
+	__u64 bucket;
+
+	if (!times)
+		return 0;
+	cpu->bucket = vmlat_bucket(ns);
+	bucket = cpu->bucket; /* the verifier need not know which way it came by */
+	barrier_var(bucket);
+	if (bucket >= VMLAT_BUCKETS)
+		return 0;
+	barrier_var(bucket);
+	remarkable = times->bucket[bucket]++ == 0 || ns > times->max;
+	times->sum += ns;
+	if (ns > times->max)
+		times->max = ns;
+	if (!times->count || ns < times->min)
+		times->min = ns;
+	times->count++;
+	return remarkable;
+}
+
+/* The interface whose statistics this flight belongs to. */
+static __always_inline __u32 row_of(const struct vmlat_flight *flight)
+{
+	if (flight->direction == VMLAT_TX)
+		return flight->interface;
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
+		const struct vmlat_exit *exit = &flight->exit[i];
+
+		if (exit->closed && exit->outcome == VMLAT_COMPLETED)
+			return exit->interface;
+	}
+	return VMLAT_INTERFACE_NONE;
+}
+
+/* Visit `n` goes before those of the ones before it that were later. */
+GLOBAL int order_visit(__u32 slot, __u32 n)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+
+	for (__u32 i = 0; flight && i < VMLAT_VISITS; i++) {
+		__u64 at = n - i;
+		struct vmlat_visit visit;
+
+		barrier_var(at);
+		if (at == 0 || at >= VMLAT_VISITS)
+			return 0;
+		barrier_var(at);
+		if (flight->visit[at - 1].ns <= flight->visit[at].ns)
+			return 0;
+		visit = flight->visit[at];
+		flight->visit[at] = flight->visit[at - 1];
+		flight->visit[at - 1] = visit;
+	}
+	return 0;
+}
+
+/* Segments and parts pass their stages side by side: into the order of time. */
+GLOBAL int order_visits(__u32 slot)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+
+	for (__u32 i = 1; flight && i < VMLAT_VISITS && i < flight->visits; i++)
+		order_visit(slot, i);
+	return 0;
+}
+
+/* A completed flight. */
+GLOBAL int count_flight(__u32 slot)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+	const struct vmlat_statistics *statistics;
+	struct cpu_state *cpu = this_cpu();
+	__u32 row, pair;
+
+	if (!flight || !cpu)
+		return 0;
+	row = row_of(flight);
+	statistics = statistics_of(cpu, row);
+	if (!statistics) {
+		cpu->count.uncounted++;
+		return 0;
+	}
+	for (__u32 i = 1; i < VMLAT_VISITS && i < flight->visits; i++) {
+		const struct vmlat_visit *from = &flight->visit[i - 1], *to = &flight->visit[i];
+
+		pair = vmlat_pair(from->stage, to->stage);
+		count_time(row, vmlat_pair_of(flight->direction, pair), to->ns - from->ns);
+	}
+	pair = vmlat_pair_of(flight->direction, VMLAT_TOTAL);
+	if (count_time(row, pair, flight->last_ns - flight->begin_ns))
+		flight->remarkable = statistics->interval;
+	return 0;
+}
+
+#endif

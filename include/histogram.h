@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Distributions of times, as the BPF side keeps them: for each interface, direction and segment.
+ * A segment is what lies between two stages that follow each other in a completed packet's
+ * record; the total is one, too. Times are nanoseconds.
+ */
+#ifndef VMLAT_HISTOGRAM_H
+#define VMLAT_HISTOGRAM_H
+
+#include "hooks.h"
+
+#ifndef __VMLINUX_H__ /* which has these types, and the BPF side no libc */
+#include <linux/types.h>
+#include <stddef.h>
+#endif
+
+/*
+ * Buckets of one width up to the first octave, and steps of one width in each octave from there
+ * on. With 17 steps, the fewest that will do, the value that stands for a bucket
+ * (vmlat_bucket_value) is at most 2.9 % away from each that fell into it.
+ */
+enum {
+	VMLAT_STEPS = 17,
+	VMLAT_FIRST_OCTAVE = 5, /* 32 ns */
+	VMLAT_LAST_OCTAVE = 39, /* up to 18 minutes; what is longer is in the last bucket, too */
+	VMLAT_EXACT = 1 << VMLAT_FIRST_OCTAVE,
+	VMLAT_BUCKETS = VMLAT_EXACT + (VMLAT_LAST_OCTAVE - VMLAT_FIRST_OCTAVE + 1) * VMLAT_STEPS,
+};
+
+/* Position of the highest bit set; 0 for 0. BPF has no instruction for it. */
+static inline __u32 vmlat_log2(__u64 value)
+{
+	__u32 bit = 0;
+
+	if (value >> 32) {
+		value >>= 32;
+		bit += 32;
+	}
+	if (value >> 16) {
+		value >>= 16;
+		bit += 16;
+	}
+	if (value >> 8) {
+		value >>= 8;
+		bit += 8;
+	}
+	if (value >> 4) {
+		value >>= 4;
+		bit += 4;
+	}
+	if (value >> 2) {
+		value >>= 2;
+		bit += 2;
+	}
+	return bit + (value >> 1);
+}
+
+/* The bucket that a time falls into. */
+static inline __u32 vmlat_bucket(__u64 ns)
+{
+	__u32 octave;
+
+	if (ns < VMLAT_EXACT)
+		return ns;
+	octave = vmlat_log2(ns);
+	if (octave > VMLAT_LAST_OCTAVE)
+		return VMLAT_BUCKETS - 1;
+	return VMLAT_EXACT + (octave - VMLAT_FIRST_OCTAVE) * VMLAT_STEPS +
+	       ((ns - (1ULL << octave)) * VMLAT_STEPS >> octave);
+}
+
+/* The shortest time that falls into the bucket; of VMLAT_BUCKETS: the first beyond the last. */
+static inline __u64 vmlat_bucket_low(__u32 bucket)
+{
+	__u32 octave, step;
+
+	if (bucket < VMLAT_EXACT)
+		return bucket;
+	octave = VMLAT_FIRST_OCTAVE + (bucket - VMLAT_EXACT) / VMLAT_STEPS;
+	step = (bucket - VMLAT_EXACT) % VMLAT_STEPS;
+	return (1ULL << octave) + ((__u64)step * (1ULL << octave) + VMLAT_STEPS - 1) / VMLAT_STEPS;
+}
+
+/* The time that stands for the bucket: as far from its lowest as from its highest, in proportion. */
+static inline __u64 vmlat_bucket_value(__u32 bucket)
+{
+	__u64 low = vmlat_bucket_low(bucket), high = vmlat_bucket_low(bucket + 1) - 1;
+
+	return high > low ? low + low * (high - low) / (low + high) : low;
+}
+
+enum {
+	VMLAT_SEGMENTS = 24, /* of one interface, both directions: pairs of stages that occur */
+	VMLAT_STAGES_MAX = 16,
+	VMLAT_TOTAL = VMLAT_STAGES_MAX * VMLAT_STAGES_MAX - 1, /* the pair that is the total */
+	VMLAT_PAIRS = 2 * VMLAT_STAGES_MAX * VMLAT_STAGES_MAX,
+};
+
+_Static_assert((int)VMLAT_STAGE_COUNT < (int)VMLAT_STAGES_MAX, "no pair of stages is VMLAT_TOTAL");
+
+/* Number of a pair of stages, or of the total (VMLAT_TOTAL), in a direction. */
+#define vmlat_pair(from, to)	       ((from)*VMLAT_STAGES_MAX + (to))
+#define vmlat_pair_of(direction, pair) ((direction) == VMLAT_RX ? VMLAT_PAIRS / 2 + (pair) : (pair))
+
+struct vmlat_distribution {
+	__u64 count;
+	__u64 sum;
+	__u64 min; /* valid with count */
+	__u64 max;
+	__u32 bucket[VMLAT_BUCKETS]; /* emptied often enough not to overflow */
+};
+
+/* Of one interface on one CPU: value of the inner maps of the statistics map. */
+struct vmlat_statistics {
+	__u8 segment[VMLAT_PAIRS]; /* which distribution a pair has, less 1; 0: none so far */
+	__u32 segments; /* distributions in use */
+	__u32 interval; /* that these are of, from 1 */
+	__u64 unkept; /* times that no distribution was left for */
+	struct vmlat_distribution distribution[VMLAT_SEGMENTS];
+};
+
+#endif

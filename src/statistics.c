@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "statistics.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- distributions --- */
+
+static void add_range(struct distribution *times, __u64 count, __u64 sum, __u64 min, __u64 max)
+{
+	if (!count)
+		return;
+	if (!times->count || min < times->min)
+		times->min = min;
+	if (max > times->max)
+		times->max = max;
+	times->count += count;
+	times->sum += sum;
+}
+
+static void merge_distribution(struct distribution *times, const struct distribution *other)
+{
+	add_range(times, other->count, other->sum, other->min, other->max);
+	for (int i = 0; i < VMLAT_BUCKETS; i++)
+		times->bucket[i] += other->bucket[i];
+}
+
+__u64 distribution__mean(const struct distribution *times)
+{
+	return times->count ? times->sum / times->count : 0;
+}
+
+/* Which of the times in order, from 1. */
+static __u64 nearest_rank(__u64 count, unsigned int permille)
+{
+	__u64 rank = count / 1000 * permille + (count % 1000 * permille + 999) / 1000;
+
+	return rank ? rank : 1;
+}
+
+static unsigned int bucket_of_rank(const struct distribution *times, __u64 rank)
+{
+	__u64 seen = 0;
+
+	for (unsigned int i = 0; i < VMLAT_BUCKETS; i++) {
+		seen += times->bucket[i];
+		if (seen >= rank)
+			return i;
+	}
+	return VMLAT_BUCKETS - 1;
+}
+
+__u64 distribution__percentile(const struct distribution *times, unsigned int permille)
+{
+	__u64 rank = nearest_rank(times->count, permille), value;
+
+	if (!times->count)
+		return 0;
+	if (rank == 1)
+		return times->min;
+	if (rank == times->count)
+		return times->max;
+	value = vmlat_bucket_value(bucket_of_rank(times, rank));
+	if (value < times->min)
+		return times->min;
+	return value > times->max ? times->max : value;
+}
+
+/* --- rows --- */
+
+static struct row *find_row(struct statistics *statistics, enum vmlat_direction direction,
+			    const char *vm_interface, const char *vm)
+{
+	for (size_t i = 0; i < statistics->count; i++) {
+		struct row *row = &statistics->rows[i];
+
+		if (row->direction == direction && !strcmp(row->vm_interface, vm_interface) &&
+		    !strcmp(row->vm, vm))
+			return row;
+	}
+	return NULL;
+}
+
+/* NULL: no memory. */
+static struct row *get_row(struct statistics *statistics, enum vmlat_direction direction,
+			   const char *vm_interface, const char *vm)
+{
+	struct row *row = find_row(statistics, direction, vm_interface, vm), *rows;
+
+	if (row)
+		return row;
+	rows = reallocarray(statistics->rows, statistics->count + 1, sizeof(*rows));
+	if (!rows)
+		return NULL;
+	statistics->rows = rows;
+	row = &rows[statistics->count++];
+	memset(row, 0, sizeof(*row));
+	row->direction = direction;
+	strcpy(row->vm_interface, vm_interface);
+	strcpy(row->vm, vm);
+	return row;
+}
+
+static int order(const struct segment *segment)
+{
+	return segment->total ? VMLAT_TOTAL : vmlat_pair(segment->from, segment->to);
+}
+
+/* A zeroed one if there was none, in its place; NULL: no memory. */
+static struct segment *get_segment(struct row *row, int pair)
+{
+	struct segment *segments;
+	size_t at = 0;
+
+	while (at < row->count && order(&row->segments[at]) < pair)
+		at++;
+	if (at < row->count && order(&row->segments[at]) == pair)
+		return &row->segments[at];
+	segments = reallocarray(row->segments, row->count + 1, sizeof(*segments));
+	if (!segments)
+		return NULL;
+	row->segments = segments;
+	memmove(&segments[at + 1], &segments[at], (row->count++ - at) * sizeof(*segments));
+	memset(&segments[at], 0, sizeof(*segments));
+	segments[at].total = pair == VMLAT_TOTAL;
+	segments[at].from = pair / VMLAT_STAGES_MAX;
+	segments[at].to = pair % VMLAT_STAGES_MAX;
+	return &segments[at];
+}
+
+int statistics__add(struct statistics *statistics, const struct device *tap, unsigned int pair,
+		    const struct vmlat_distribution *times)
+{
+	bool rx = pair >= VMLAT_PAIRS / 2;
+	struct row *row = get_row(statistics, rx ? VMLAT_RX : VMLAT_TX, tap->name, tap->vm);
+	struct segment *segment = row ? get_segment(row, pair % (VMLAT_PAIRS / 2)) : NULL;
+
+	if (!segment)
+		return -ENOMEM;
+	add_range(&segment->times, times->count, times->sum, times->min, times->max);
+	for (int i = 0; i < VMLAT_BUCKETS; i++)
+		segment->times.bucket[i] += times->bucket[i];
+	return 0;
+}
+
+const struct segment *row__total(const struct row *row)
+{
+	const struct segment *last = row->count ? &row->segments[row->count - 1] : NULL;
+
+	return last && last->total ? last : NULL;
+}
+
+/* --- exemplars --- */
+
+static __u64 total_of(const struct vmlat_flight *flight)
+{
+	return flight->last_ns - flight->begin_ns;
+}
+
+static int add_to_row(struct row *row, const struct vmlat_flight *flight)
+{
+	size_t at = row->exemplar_count, size = vmlat_flight_size(flight->visits);
+	struct vmlat_flight *copy;
+
+	while (at > 0 && total_of(row->exemplars[at - 1]) < total_of(flight))
+		at--;
+	if (at == EXEMPLARS)
+		return 0;
+	copy = malloc(size);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, flight, size);
+	if (row->exemplar_count == EXEMPLARS)
+		free(row->exemplars[--row->exemplar_count]);
+	memmove(&row->exemplars[at + 1], &row->exemplars[at],
+		(row->exemplar_count++ - at) * sizeof(*row->exemplars));
+	row->exemplars[at] = copy;
+	return 0;
+}
+
+int statistics__add_exemplar(struct statistics *statistics, const struct device *tap,
+			     const struct vmlat_flight *flight)
+{
+	struct row *row = get_row(statistics, flight->direction, tap->name, tap->vm);
+
+	return row ? add_to_row(row, flight) : -ENOMEM;
+}
+
+static void free_exemplars(struct row *row)
+{
+	while (row->exemplar_count)
+		free(row->exemplars[--row->exemplar_count]);
+}
+
+int statistics__move_exemplars(struct statistics *statistics, struct row *from)
+{
+	struct row *row = get_row(statistics, from->direction, from->vm_interface, from->vm);
+	int error = row ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < from->exemplar_count && !error; i++)
+		error = add_to_row(row, from->exemplars[i]);
+	free_exemplars(from);
+	return error;
+}
+
+const struct vmlat_flight *row__exemplar(const struct row *row, unsigned int permille)
+{
+	const struct segment *total = row__total(row);
+	const struct vmlat_flight *closest = NULL;
+	unsigned int bucket;
+
+	if (!total)
+		return NULL;
+	bucket = bucket_of_rank(&total->times, nearest_rank(total->times.count, permille));
+	for (size_t i = 0; i < row->exemplar_count; i++)
+		if (vmlat_bucket(total_of(row->exemplars[i])) >= bucket)
+			closest = row->exemplars[i];
+	return closest;
+}
+
+/* --- all of them --- */
+
+static int merge_row(struct row *row, const struct row *other)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < other->count; i++) {
+		struct segment *segment = get_segment(row, order(&other->segments[i]));
+
+		if (!segment)
+			return -ENOMEM;
+		merge_distribution(&segment->times, &other->segments[i].times);
+	}
+	for (size_t i = 0; i < other->exemplar_count && !error; i++)
+		error = add_to_row(row, other->exemplars[i]);
+	return error;
+}
+
+int statistics__merge(struct statistics *statistics, const struct statistics *other)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < other->count && !error; i++) {
+		const struct row *from = &other->rows[i];
+		struct row *row =
+			get_row(statistics, from->direction, from->vm_interface, from->vm);
+
+		error = row ? merge_row(row, from) : -ENOMEM;
+	}
+	statistics->unkept += other->unkept;
+	return error;
+}
+
+/* A tap of no known VM has a row of its own. */
+int statistics__by_vm(const struct statistics *statistics, struct statistics *by_vm)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < statistics->count && !error; i++) {
+		const struct row *from = &statistics->rows[i];
+		struct row *row = get_row(by_vm, from->direction,
+					  from->vm[0] ? "" : from->vm_interface, from->vm);
+
+		error = row ? merge_row(row, from) : -ENOMEM;
+	}
+	by_vm->unkept = statistics->unkept;
+	return error;
+}
+
+static __u64 worst(const struct row *row)
+{
+	const struct segment *total = row__total(row);
+
+	return total ? distribution__percentile(&total->times, 990) : 0;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct row *left = a, *right = b;
+	__u64 left_ns = worst(left), right_ns = worst(right);
+	int names;
+
+	if (left_ns != right_ns)
+		return left_ns > right_ns ? -1 : 1;
+	names = strcmp(left->vm, right->vm);
+	if (!names)
+		names = strcmp(left->vm_interface, right->vm_interface);
+	return names ? names : (int)left->direction - (int)right->direction;
+}
+
+void statistics__sort(struct statistics *statistics)
+{
+	if (statistics->count)
+		qsort(statistics->rows, statistics->count, sizeof(*statistics->rows), compare_rows);
+}
+
+void statistics__free(struct statistics *statistics)
+{
+	for (size_t i = 0; i < statistics->count; i++) {
+		struct row *row = &statistics->rows[i];
+
+		free_exemplars(row);
+		free(row->segments);
+	}
+	free(statistics->rows);
+	memset(statistics, 0, sizeof(*statistics));
+}

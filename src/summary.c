@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "summary.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { P99, MAX, EXAMPLES };
+
+static __u64 now_ns(clockid_t clock, struct timespec *now)
+{
+	clock_gettime(clock, now);
+	return now->tv_sec * 1000000000ULL + now->tv_nsec;
+}
+
+int summary__begin(struct summary *summary, const struct report_context *context,
+		   struct tracer *tracer, const struct format_ops *format)
+{
+	struct timespec now;
+
+	memset(summary, 0, sizeof(*summary));
+	summary->context = context;
+	summary->tracer = tracer;
+	summary->format = format;
+	summary->number = tracer__interval(tracer);
+	summary->begin_ns = summary->start_ns = now_ns(CLOCK_MONOTONIC, &now);
+	return accounts__take(&summary->before, tracer, context->devices);
+}
+
+void summary__end(struct summary *summary)
+{
+	statistics__free(&summary->interval);
+	statistics__free(&summary->next);
+	statistics__free(&summary->whole);
+	accounts__free(&summary->before);
+}
+
+int summary__keep(struct summary *summary, const struct vmlat_flight *flight)
+{
+	bool early = flight->remarkable > summary->number;
+	struct report report;
+
+	summary->handled++;
+	report__describe(summary->context, flight, &report);
+	if (!report.tap || !flight->remarkable)
+		return 0;
+	return statistics__add_exemplar(early ? &summary->next : &summary->interval, report.tap,
+					flight);
+}
+
+/*
+ * Adds up what was measured, and takes the examples of it that wait in the ring buffer. Where
+ * nothing was measured an example is of the next interval: only then its number is too low.
+ */
+static int take(struct summary *summary)
+{
+	int error =
+		tracer__statistics(summary->tracer, summary->context->devices, &summary->interval);
+
+	if (!error)
+		error = tracer__poll(summary->tracer, 0);
+	for (size_t i = 0; i < summary->interval.count && !error; i++)
+		if (!row__total(&summary->interval.rows[i]))
+			error = statistics__move_exemplars(&summary->next,
+							   &summary->interval.rows[i]);
+	summary->number = tracer__interval(summary->tracer);
+	return error == -EINTR ? 0 : error;
+}
+
+/* The examples of a row, by what they are one of; NULL where there is none, or the same again. */
+static size_t choose_examples(const struct row *row, const struct vmlat_flight *examples[EXAMPLES])
+{
+	examples[MAX] = row__exemplar(row, 1000);
+	examples[P99] = row__exemplar(row, 990);
+	if (examples[P99] == examples[MAX])
+		examples[P99] = NULL;
+	return !!examples[MAX] + !!examples[P99];
+}
+
+static void report_examples(const struct summary *summary, const struct row *row)
+{
+	static const char *const names[] = { [P99] = "p99", [MAX] = "max" };
+	const struct vmlat_flight *examples[EXAMPLES];
+	struct report report;
+
+	choose_examples(row, examples);
+	for (int i = 0; i < EXAMPLES; i++) {
+		if (!examples[i])
+			continue;
+		report__describe(summary->context, examples[i], &report);
+		report.exemplar = names[i];
+		summary->format->packet(summary->context, &report);
+	}
+}
+
+static void report(struct summary *summary, struct statistics *statistics,
+		   const struct accounts *accounts, bool whole)
+{
+	struct interval interval = { .whole = whole,
+				     .statistics = statistics,
+				     .accounts = accounts };
+	struct timespec now;
+	__u64 end_ns = now_ns(CLOCK_MONOTONIC, &now);
+
+	interval.seconds = (end_ns - (whole ? summary->start_ns : summary->begin_ns)) / 1e9;
+	now_ns(CLOCK_REALTIME, &interval.end);
+	statistics__sort(statistics);
+	summary->format->statistics(summary->context, &interval);
+	for (size_t i = 0; i < statistics->count; i++)
+		report_examples(summary, &statistics->rows[i]);
+	summary->begin_ns = end_ns;
+}
+
+static __u64 count_examples(const struct statistics *statistics)
+{
+	const struct vmlat_flight *examples[EXAMPLES];
+	__u64 count = 0;
+
+	for (size_t i = 0; i < statistics->count; i++)
+		count += choose_examples(&statistics->rows[i], examples);
+	return count;
+}
+
+static int take_accounts(const struct summary *summary, struct accounts *accounts)
+{
+	int error = accounts__take(accounts, summary->tracer, summary->context->devices);
+
+	accounts->written = summary->written;
+	accounts->unkept = summary->whole.unkept;
+	return error;
+}
+
+static int close_interval(struct summary *summary)
+{
+	int error = statistics__merge(&summary->whole, &summary->interval);
+
+	statistics__free(&summary->interval);
+	summary->interval = summary->next;
+	memset(&summary->next, 0, sizeof(summary->next));
+	return error;
+}
+
+int summary__collect(struct summary *summary)
+{
+	int error = take(summary);
+
+	return error ? error : close_interval(summary);
+}
+
+int summary__report_interval(struct summary *summary)
+{
+	struct accounts now = { 0 }, difference = { 0 };
+	int error = take(summary);
+
+	summary->written += count_examples(&summary->interval);
+	if (!error)
+		error = take_accounts(summary, &now);
+	now.unkept += summary->interval.unkept;
+	if (!error)
+		error = accounts__since(&difference, &now, &summary->before);
+	if (!error)
+		report(summary, &summary->interval, &difference, false);
+	accounts__free(&difference);
+	accounts__free(&summary->before);
+	summary->before = now;
+	return error ? error : close_interval(summary);
+}
+
+int summary__report_end(struct summary *summary, struct accounts *accounts, bool all_written)
+{
+	int error = summary__collect(summary);
+	__u64 taken;
+
+	summary->written += count_examples(&summary->whole);
+	if (!error)
+		error = take_accounts(summary, accounts);
+	if (error)
+		return error;
+	taken = accounts->counters.reported;
+	if (all_written) /* of what the ring buffer took, all was to be handled */
+		accounts->counters.lost += taken - summary->handled;
+	report(summary, &summary->whole, accounts, true);
+	return 0;
+}
