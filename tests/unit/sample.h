@@ -6,14 +6,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "by_hand.h"
 #include "host.h"
 #include "report.h"
-
-/* Stands in for src/tracer.c, which would need the kernel. */
-struct tracer {
-	struct hook_choice hooks[VMLAT_HOOK_COUNT];
-	__u64 stack[8]; /* of id 7 */
-};
 
 #define BEGIN_NS 5000000000ULL
 /* 2026-01-15 10:30:45.123456789 UTC is when the sample begins */
@@ -28,6 +23,7 @@ struct sample {
 	struct devices devices;
 	struct tracer tracer;
 	struct report_context context;
+	struct vmlat_traffic traffic[16][2]; /* by device: TX, RX */
 	char *text; /* what the format wrote */
 };
 

@@ -94,6 +94,7 @@ static void a_packet_has_every_field_and_no_other(void **state)
 		"tcp_seq",
 		"fragment",
 		"process",
+		"exemplar",
 		"outcome",
 		"reason",
 		"where",
@@ -520,12 +521,10 @@ static void a_hook_that_nobody_needs_here_is_neither_there_nor_missing(void **st
 
 static void the_end_has_every_term_of_the_accounting(void **state)
 {
-	struct summary summary = sample_summary();
+	struct accounts accounts = sample_accounts();
 	struct json_object *end;
 
-	summary.counters.stacks_lost = 41;
-	summary.counters.drops_lost = 42;
-	end = parsed(end_written(*state, &json_format, &summary));
+	end = parsed(end_written(*state, &json_format, &accounts));
 	assert_string(end, "type", "end");
 	assert_string(end, "time", "2026-01-15T10:30:45.123456789Z");
 	assert_json(end, "packets",
@@ -538,14 +537,15 @@ static void the_end_has_every_term_of_the_accounting(void **state)
 	assert_number(end, "unstarted", 31);
 	assert_json(end, "drops", "[]");
 	assert_json(end, "errors", "{\"malformed\":32,\"truncated\":33}");
-	assert_json(end, "lost", "{\"stacks\":41,\"drop_places\":42}");
+	assert_json(end, "lost",
+		    "{\"stacks\":41,\"drop_places\":42,\"statistics\":43,\"segments\":44}");
 	json_object_put(end);
 }
 
 static void what_the_kernel_cannot_tell_is_null_in_the_end(void **state)
 {
-	struct summary summary = { 0 };
-	struct json_object *end = parsed(end_written(*state, &json_format, &summary));
+	struct accounts accounts = { 0 };
+	struct json_object *end = parsed(end_written(*state, &json_format, &accounts));
 
 	assert_json(end, "probes", "{\"missed\":null}");
 	json_object_put(end);
@@ -553,8 +553,8 @@ static void what_the_kernel_cannot_tell_is_null_in_the_end(void **state)
 
 static void counts_beyond_63_bits_are_kept(void **state)
 {
-	struct summary summary = { .counters.started = ~0ULL };
-	struct json_object *end = parsed(end_written(*state, &json_format, &summary));
+	struct accounts accounts = { .counters.started = ~0ULL };
+	struct json_object *end = parsed(end_written(*state, &json_format, &accounts));
 
 	assert_number(field(end, "packets"), "started", ~0ULL);
 	json_object_put(end);
@@ -563,15 +563,16 @@ static void counts_beyond_63_bits_are_kept(void **state)
 static void the_end_lists_drops_and_traffic(void **state)
 {
 	struct sample *sample = *state;
-	struct summary summary = { 0 };
+	struct accounts accounts = { 0 };
 	struct json_object *end;
 
-	add_drops(&sample->tracer);
+	add_drops(&accounts);
+	add_traffic(&accounts, sample);
 	host_device(&sample->devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
 	host_device(&sample->devices, "vnet1")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END;
 	host_device(&sample->devices, "eth0")->roles = VMLAT_ROLE_TX_END;
-	sample->tracer.traffic[5][VMLAT_TX] = (struct vmlat_traffic){ 20, 2000 };
-	end = parsed(end_written(sample, &json_format, &summary));
+	sample->traffic[5][0] = (struct vmlat_traffic){ 20, 2000 };
+	end = parsed(end_written(sample, &json_format, &accounts));
 	assert_json(end, "drops",
 		    "[{\"where\":\"tun_net_xmit\",\"reason\":\"FULL_RING\",\"count\":9},"
 		    "{\"where\":\"ovs_dp_process_packet\",\"reason\":null,\"count\":3}]");

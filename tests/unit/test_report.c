@@ -99,45 +99,6 @@ static void a_device_that_is_new_is_known_by_its_number(void **state)
 	assert_string_equal(report.phy, "ifindex 42 of namespace 4026532000");
 }
 
-static void stages_of_segments_are_put_in_the_order_of_time(void **state)
-{
-	struct sample *sample = *state;
-	struct vmlat_flight *flight = &sample->flight;
-	struct report report;
-
-	flight->visits = 0;
-	add_visit(flight, VMLAT_STAGE_TAP_IN, VMLAT_HOOK_TUN_SENDMSG, 0);
-	add_visit(flight, VMLAT_STAGE_REINJECT, VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE, 300);
-	add_visit(flight, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL, 100);
-	add_visit(flight, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND, 400);
-	add_visit(flight, VMLAT_STAGE_DATAPATH, VMLAT_HOOK_OVS_DP_PROCESS_PACKET, 300);
-	report__describe(&sample->context, flight, &report);
-	assert_ptr_equal(report.flight, flight); /* which is not cut: as it was seen */
-	flight->segments = 2;
-	report__describe(&sample->context, flight, &report);
-	assert_int_equal(report.flight->visits, 5);
-	assert_int_equal(report.flight->visit[0].stage, VMLAT_STAGE_TAP_IN);
-	assert_int_equal(report.flight->visit[1].stage, VMLAT_STAGE_UPCALL);
-	assert_int_equal(report.flight->visit[2].stage, VMLAT_STAGE_REINJECT);
-	assert_int_equal(report.flight->visit[3].stage, VMLAT_STAGE_DATAPATH);
-	assert_int_equal(report.flight->visit[4].stage, VMLAT_STAGE_VPORT);
-	assert_int_equal(flight->visit[1].stage, VMLAT_STAGE_REINJECT);
-}
-
-static void of_a_record_that_was_cut_short_no_more_is_read(void **state)
-{
-	struct sample *sample = *state;
-	size_t size = vmlat_flight_size(sample->flight.visits);
-	struct vmlat_flight *record = malloc(size); /* as the ring buffer has it */
-	struct report report;
-
-	sample->flight.segments = 9;
-	memcpy(record, &sample->flight, size);
-	report__describe(&sample->context, record, &report);
-	assert_memory_equal(report.flight, &sample->flight, size);
-	free(record);
-}
-
 static void a_fragment_is_named(void **state)
 {
 	struct vmlat_flow flow = { .family = 4 };
@@ -268,6 +229,7 @@ static void traffic_of_one_name_is_one(void **state)
 {
 	struct sample *sample = *state;
 	struct devices *devices = &sample->devices;
+	struct accounts accounts = { 0 };
 	struct told told = { "" };
 
 	host_device(devices, "vnet0")->roles = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START;
@@ -277,48 +239,16 @@ static void traffic_of_one_name_is_one(void **state)
 	host_device(devices, "eth0")->roles = VMLAT_ROLE_TX_END;
 	snprintf(host_device(devices, "vnet2")->name, IF_NAMESIZE, "vnet0");
 	for (size_t i = 0; i < devices->count; i++)
-		sample->tracer.traffic[i][VMLAT_TX] = (struct vmlat_traffic){ 1 + i, 100 + i };
-	sample->tracer.traffic[6][VMLAT_RX] = (struct vmlat_traffic){ 20, 2000 };
-	report__traffic(&sample->context, tell, &told);
+		sample->traffic[i][0] = (struct vmlat_traffic){ 1 + i, 100 + i };
+	sample->traffic[6][1] = (struct vmlat_traffic){ 20, 2000 };
+	add_traffic(&accounts, sample);
+	report__traffic(&sample->context, &accounts, tell, &told);
 	assert_string_equal(told.text, "vnet0 tx 14/212; vnet0 rx 0/0; vnet1 tx 7/106; "
 				       "vnet1 rx 20/2000; ");
 	told.text[0] = '\0';
 	sample->options.devices.directions = VMLAT_RX;
-	report__traffic(&sample->context, tell, &told);
+	report__traffic(&sample->context, &accounts, tell, &told);
 	assert_string_equal(told.text, "vnet0 rx 0/0; vnet1 rx 20/2000; ");
-}
-
-static void not_delivered_is_what_was_given_and_never_seen(void **state)
-{
-	struct vmlat_counters counters = { .given = 57, .delivered = 50, .seen_tap = 60 };
-
-	(void)state;
-	assert_int_equal(not_delivered(&counters), 7);
-	counters.delivered = 60; /* read CPU by CPU: never below 0 */
-	assert_int_equal(not_delivered(&counters), 0);
-}
-
-static void whatever_is_lost_makes_a_summary_incomplete(void **state)
-{
-	struct summary whole = { .missed_known = true }, summary = whole;
-
-	(void)state;
-	whole.counters.started = whole.counters.outcomes[VMLAT_DROPPED] = 5;
-	assert_false(summary__incomplete(&whole));
-	summary.counters.lost = 1;
-	assert_true(summary__incomplete(&summary));
-	summary = whole;
-	summary.counters.stacks_lost = 1;
-	assert_true(summary__incomplete(&summary));
-	summary = whole;
-	summary.counters.drops_lost = 1;
-	assert_true(summary__incomplete(&summary));
-	summary = whole;
-	summary.counters.outcomes[VMLAT_EVICTED] = 1;
-	assert_true(summary__incomplete(&summary));
-	summary = whole;
-	summary.missed = 1;
-	assert_true(summary__incomplete(&summary));
 }
 
 int main(void)
@@ -331,8 +261,6 @@ int main(void)
 		sample_test(without_an_exit_the_other_end_is_unknown),
 		sample_test(of_several_exits_one_that_completed_counts),
 		sample_test(a_device_that_is_new_is_known_by_its_number),
-		sample_test(stages_of_segments_are_put_in_the_order_of_time),
-		sample_test(of_a_record_that_was_cut_short_no_more_is_read),
 		sample_test(a_fragment_is_named),
 		sample_test(every_outcome_is_named_as_in_the_table),
 		sample_test(a_protocol_without_a_name_is_a_number),
@@ -342,8 +270,6 @@ int main(void)
 		sample_test(a_drop_has_a_reason_where_the_kernel_has_one),
 		sample_test(open_vswitch_has_reasons_of_its_own),
 		sample_test(traffic_of_one_name_is_one),
-		sample_test(not_delivered_is_what_was_given_and_never_seen),
-		sample_test(whatever_is_lost_makes_a_summary_incomplete),
 	};
 
 	return cmocka_run_group_tests_name("report", tests, NULL, NULL);

@@ -5,23 +5,6 @@
 
 #include "sample.h"
 
-const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_hook hook)
-{
-	return &tracer->hooks[hook];
-}
-
-size_t tracer__stack(const struct tracer *tracer, __s32 id, __u64 *addresses, size_t room)
-{
-	size_t count = 0;
-
-	while (id == 7 && count < ARRAY_SIZE(tracer->stack) && count < room &&
-	       tracer->stack[count]) {
-		addresses[count] = tracer->stack[count];
-		count++;
-	}
-	return count;
-}
-
 static inline void open_text(struct sample *sample, size_t *size)
 {
 	free(sample->text);
@@ -65,7 +48,9 @@ static inline const char *end_written(struct sample *sample, const struct format
 /* Each term of the accounting another number: 1000 started, 11 completed, 12 dropped, … */
 static inline struct accounts sample_accounts(void)
 {
-	struct accounts accounts = { .written = 900, .missed = 6, .missed_known = true };
+	struct accounts accounts = {
+		.written = 900, .missed = 6, .missed_known = true, .unkept = 44, .in_flight = 47
+	};
 
 	accounts.counters.started = 1000;
 	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
@@ -74,6 +59,9 @@ static inline struct accounts sample_accounts(void)
 	accounts.counters.unstarted = 31;
 	accounts.counters.malformed = 32;
 	accounts.counters.truncated = 33;
+	accounts.counters.stacks_lost = 41;
+	accounts.counters.drops_lost = 42;
+	accounts.counters.uncounted = 43;
 	accounts.counters.given = 57;
 	accounts.counters.delivered = 50;
 	accounts.counters.seen_tap = 52;
@@ -81,16 +69,26 @@ static inline struct accounts sample_accounts(void)
 }
 
 /* Two places, one known by its code address and reason, one by the last hook alone. */
-static struct drop_count sample_drops[] = {
-	{ { .location = 0xffffffffc0300010,
-	    .reason = 71,
-	    .has_reason = 1,
-	    .hook = VMLAT_HOOK_OVS_VPORT_SEND },
-	  9 },
-	{ { .hook = VMLAT_HOOK_OVS_DP_PROCESS_PACKET }, 3 },
-};
+static inline void add_drops(struct accounts *accounts)
+{
+	static struct drop_count drops[] = {
+		{ { .location = 0xffffffffc0300010,
+		    .reason = 71,
+		    .has_reason = 1,
+		    .hook = VMLAT_HOOK_OVS_VPORT_SEND },
+		  9 },
+		{ { .hook = VMLAT_HOOK_OVS_DP_PROCESS_PACKET }, 3 },
+	};
 
-/* By device: TX, RX. */
-static struct vmlat_traffic sample_traffic[16 * 2];
+	accounts->drops = drops;
+	accounts->drop_count = ARRAY_SIZE(drops);
+}
+
+/* That of the sample. */
+static inline void add_traffic(struct accounts *accounts, struct sample *sample)
+{
+	accounts->traffic = sample->traffic[0];
+	accounts->devices = sample->devices.count;
+}
 
 #endif
