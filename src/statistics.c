@@ -2,6 +2,7 @@
 #include "statistics.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,8 +98,8 @@ static struct row *get_row(struct statistics *statistics, enum vmlat_direction d
 	row = &rows[statistics->count++];
 	memset(row, 0, sizeof(*row));
 	row->direction = direction;
-	strcpy(row->vm_interface, vm_interface);
-	strcpy(row->vm, vm);
+	snprintf(row->vm_interface, sizeof(row->vm_interface), "%s", vm_interface);
+	snprintf(row->vm, sizeof(row->vm), "%s", vm);
 	return row;
 }
 
@@ -173,8 +174,8 @@ static int add_to_row(struct row *row, const struct vmlat_flight *flight)
 	memcpy(copy, flight, size);
 	if (row->exemplar_count == EXEMPLARS)
 		free(row->exemplars[--row->exemplar_count]);
-	memmove(&row->exemplars[at + 1], &row->exemplars[at],
-		(row->exemplar_count++ - at) * sizeof(*row->exemplars));
+	for (size_t i = row->exemplar_count++; i > at; i--)
+		row->exemplars[i] = row->exemplars[i - 1];
 	row->exemplars[at] = copy;
 	return 0;
 }

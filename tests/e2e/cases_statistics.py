@@ -22,4 +22,3 @@ def a_summary_has_counts_and_its_slowest_packets():
     longest = max(one["total_ns"] for one in summary.packets)
     total, = (one for one in whole["segments"] if one["total"])
     equal("the slowest", longest, total["max_ns"])
-    print({one["exemplar"] for one in summary.packets}, total)

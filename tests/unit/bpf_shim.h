@@ -13,10 +13,10 @@
 
 /* bpf_helpers.h; NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): its names */
 #define SEC(name)
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) typeof(value) *name
+#define __uint(name, value)  int(*name)[value]
+#define __type(name, value)  typeof(value) *name
 #define __array(name, value) typeof(value) *name[1]
-#define barrier_var(var)    asm volatile("" : "+r"(var))
+#define barrier_var(var)     asm volatile("" : "+r"(var))
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* bpf_core_read.h: a kernel before 6.2 has vlan_present, a later one has not */

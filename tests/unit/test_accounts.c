@@ -169,9 +169,7 @@ static void taps_of_one_name_are_one(void **state)
 
 static void not_delivered_is_what_was_given_and_never_seen(void **state)
 {
-	struct accounts accounts = {
-		.counters = { .given = 57, .delivered = 50, .seen_tap = 60 }
-	};
+	struct accounts accounts = { .counters = { .given = 57, .delivered = 50, .seen_tap = 60 } };
 
 	(void)state;
 	assert_int_equal(accounts__not_delivered(&accounts), 7);
