@@ -17,11 +17,11 @@
 /*
  * Buckets of one width up to the first octave, and steps of one width in each octave from there
  * on. With 17 steps, the fewest that will do, the value that stands for a bucket
- * (vmlat_bucket_value) is at most 2.9 % away from each that fell into it.
+ * (vmlat_bucket_value) is less than 3 % away from each that fell into it.
  */
 enum {
 	VMLAT_STEPS = 17,
-	VMLAT_FIRST_OCTAVE = 5, /* 32 ns */
+	VMLAT_FIRST_OCTAVE = 6, /* 64 ns */
 	VMLAT_LAST_OCTAVE = 39, /* up to 18 minutes; what is longer is in the last bucket, too */
 	VMLAT_EXACT = 1 << VMLAT_FIRST_OCTAVE,
 	VMLAT_BUCKETS = VMLAT_EXACT + (VMLAT_LAST_OCTAVE - VMLAT_FIRST_OCTAVE + 1) * VMLAT_STEPS,
@@ -85,8 +85,12 @@ static inline __u64 vmlat_bucket_low(__u32 bucket)
 static inline __u64 vmlat_bucket_value(__u32 bucket)
 {
 	__u64 low = vmlat_bucket_low(bucket), high = vmlat_bucket_low(bucket + 1) - 1;
+	unsigned int shift;
 
-	return high > low ? low + low * (high - low) / (low + high) : low;
+	if (high == low)
+		return low;
+	shift = low >> 20 ? 12 : 0; /* or the product would not fit */
+	return low + (low >> shift) * (high - low) / ((low + high) >> shift);
 }
 
 enum {

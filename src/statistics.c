@@ -103,7 +103,33 @@ static struct row *get_row(struct statistics *statistics, enum vmlat_direction d
 	return row;
 }
 
-static int order(const struct segment *segment)
+/* As a packet comes to them. */
+static const enum vmlat_stage stages[] = {
+	VMLAT_STAGE_TAP_IN,	    VMLAT_STAGE_NIC,	    VMLAT_STAGE_BRIDGE_IN,
+	VMLAT_STAGE_BRIDGE_FORWARD, VMLAT_STAGE_BRIDGE_OUT, VMLAT_STAGE_OVS_IN,
+	VMLAT_STAGE_DATAPATH,	    VMLAT_STAGE_UPCALL,	    VMLAT_STAGE_REINJECT,
+	VMLAT_STAGE_VPORT,	    VMLAT_STAGE_XMIT,	    VMLAT_STAGE_TAP_OUT,
+	VMLAT_STAGE_DRIVER,
+};
+
+_Static_assert(sizeof(stages) / sizeof(*stages) == VMLAT_STAGE_COUNT, "each stage has its place");
+
+static int place_of(enum vmlat_stage stage)
+{
+	for (int i = 0; i < VMLAT_STAGE_COUNT; i++)
+		if (stages[i] == stage)
+			return i;
+	return VMLAT_STAGE_COUNT;
+}
+
+static int order(int pair)
+{
+	if (pair == VMLAT_TOTAL)
+		return VMLAT_TOTAL;
+	return vmlat_pair(place_of(pair / VMLAT_STAGES_MAX), place_of(pair % VMLAT_STAGES_MAX));
+}
+
+static int pair_of(const struct segment *segment)
 {
 	return segment->total ? VMLAT_TOTAL : vmlat_pair(segment->from, segment->to);
 }
@@ -114,9 +140,9 @@ static struct segment *get_segment(struct row *row, int pair)
 	struct segment *segments;
 	size_t at = 0;
 
-	while (at < row->count && order(&row->segments[at]) < pair)
+	while (at < row->count && order(pair_of(&row->segments[at])) < order(pair))
 		at++;
-	if (at < row->count && order(&row->segments[at]) == pair)
+	if (at < row->count && pair_of(&row->segments[at]) == pair)
 		return &row->segments[at];
 	segments = reallocarray(row->segments, row->count + 1, sizeof(*segments));
 	if (!segments)
@@ -159,23 +185,40 @@ static __u64 total_of(const struct vmlat_flight *flight)
 	return flight->last_ns - flight->begin_ns;
 }
 
+static unsigned int bucket_of(const struct vmlat_flight *flight)
+{
+	return vmlat_bucket(total_of(flight));
+}
+
+/* Makes room there: of the next faster one, if that is in the same bucket, or behind it. */
+static void make_room(struct row *row, size_t at, unsigned int bucket)
+{
+	if (at < row->exemplar_count && bucket_of(row->exemplars[at]) == bucket) {
+		free(row->exemplars[at]);
+		return;
+	}
+	if (row->exemplar_count == EXEMPLARS)
+		free(row->exemplars[--row->exemplar_count]);
+	for (size_t i = row->exemplar_count++; i > at; i--)
+		row->exemplars[i] = row->exemplars[i - 1];
+}
+
+/* One of each bucket, so that there is one of the p99's however many are slower. */
 static int add_to_row(struct row *row, const struct vmlat_flight *flight)
 {
 	size_t at = row->exemplar_count, size = vmlat_flight_size(flight->visits);
+	unsigned int bucket = bucket_of(flight);
 	struct vmlat_flight *copy;
 
 	while (at > 0 && total_of(row->exemplars[at - 1]) < total_of(flight))
 		at--;
-	if (at == EXEMPLARS)
+	if (at == EXEMPLARS || (at > 0 && bucket_of(row->exemplars[at - 1]) == bucket))
 		return 0;
 	copy = malloc(size);
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, flight, size);
-	if (row->exemplar_count == EXEMPLARS)
-		free(row->exemplars[--row->exemplar_count]);
-	for (size_t i = row->exemplar_count++; i > at; i--)
-		row->exemplars[i] = row->exemplars[i - 1];
+	make_room(row, at, bucket);
 	row->exemplars[at] = copy;
 	return 0;
 }
@@ -227,7 +270,7 @@ static int merge_row(struct row *row, const struct row *other)
 	int error = 0;
 
 	for (size_t i = 0; i < other->count; i++) {
-		struct segment *segment = get_segment(row, order(&other->segments[i]));
+		struct segment *segment = get_segment(row, pair_of(&other->segments[i]));
 
 		if (!segment)
 			return -ENOMEM;

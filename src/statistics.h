@@ -30,7 +30,7 @@ struct segment {
 	struct distribution times;
 };
 
-enum { EXEMPLARS = 16 };
+enum { EXEMPLARS = 64 }; /* of the slowest buckets that there are any in */
 
 /* Of one tap, or of one VM, in one direction. */
 struct row {
@@ -39,7 +39,7 @@ struct row {
 	char vm[VM_NAME]; /* "" unknown */
 	struct segment *segments; /* in the order of the stages, the total last */
 	size_t count;
-	struct vmlat_flight *exemplars[EXEMPLARS]; /* owned; the slowest first */
+	struct vmlat_flight *exemplars[EXEMPLARS]; /* owned; the slowest first, one of a bucket */
 	size_t exemplar_count;
 };
 
@@ -56,7 +56,7 @@ void statistics__free(struct statistics *statistics);
 int statistics__add(struct statistics *statistics, const struct device *tap, unsigned int pair,
 		    const struct vmlat_distribution *times);
 
-/* Adds a copy of the packet to those of its row, if it is one of the slowest there. 0 or -ENOMEM. */
+/* Adds a copy of the packet to those of its row, if it is the slowest of its bucket. 0 or -ENOMEM. */
 int statistics__add_exemplar(struct statistics *statistics, const struct device *tap,
 			     const struct vmlat_flight *flight);
 
@@ -75,7 +75,10 @@ void statistics__sort(struct statistics *statistics);
 /* The row's total; NULL: it has none. */
 const struct segment *row__total(const struct row *row);
 
-/* The slowest packet that is within the distribution's `permille` of the total; NULL: none is kept. */
+/*
+ * A packet of the bucket that has the total's percentile, or the next slower one that is kept; NULL:
+ * there is none.
+ */
 const struct vmlat_flight *row__exemplar(const struct row *row, unsigned int permille);
 
 /*

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "hook.h"
-#include "report.h"
+#include "text.h"
 #include "utf8.h"
 
 static double us(__u64 ns)
@@ -14,12 +14,7 @@ static double us(__u64 ns)
 	return ns / 1000.0;
 }
 
-struct printable {
-	char text[256];
-};
-
-/* A name of `size` bytes at most. It is not ours. */
-static struct printable printable(const char *name, size_t size)
+struct printable printable(const char *name, size_t size)
 {
 	struct printable result = { "" };
 	char copy[64];
@@ -29,7 +24,7 @@ static struct printable printable(const char *name, size_t size)
 	return result;
 }
 
-static void print_time(FILE *out, const struct timespec *time)
+void print_time(FILE *out, const struct timespec *time)
 {
 	char text[32];
 	struct tm local;
@@ -110,6 +105,11 @@ static void print_stage(FILE *out, const struct vmlat_visit *visit)
 	else
 		print_upper(out, stage_name(visit->stage));
 	fprintf(out, " (%s)", hooks[visit->hook].name);
+}
+
+const char *text_direction(int direction)
+{
+	return direction == VMLAT_TX ? "TX" : "RX";
 }
 
 static void print_number(FILE *out, enum vmlat_stage stage)
@@ -276,7 +276,9 @@ static void text_packet(const struct report_context *context, const struct repor
 
 	fputs("=== VM Network Latency Trace: ", out);
 	print_time(out, &time);
-	fprintf(out, " (%s) ===\n", flight->direction == VMLAT_TX ? "TX" : "RX");
+	fprintf(out, " (%s) ===\n", text_direction(flight->direction));
+	if (report->exemplar)
+		fprintf(out, "Slowest of the interval (%s)\n", report->exemplar);
 	print_flow(out, &flight->flow);
 	print_devices(out, report);
 	if (flight->direction == VMLAT_TX)
@@ -287,71 +289,6 @@ static void text_packet(const struct report_context *context, const struct repor
 	print_segments(out, flight);
 	print_exits(context, flight);
 	print_outcome(context, report);
-}
-
-static void print_drops(const struct report_context *context, const struct accounts *accounts)
-{
-	for (size_t i = 0; i < accounts->drop_count; i++) {
-		const struct vmlat_drop *place = &accounts->drops[i].place;
-		const char *reason = drop_reason(context, place->has_reason, place->reason);
-
-		fprintf(context->out, "  Dropped in %s%s%s%s: %llu\n",
-			drop_place(context, place->location, place->hook), reason ? " (" : "",
-			reason ? reason : "", reason ? ")" : "", accounts->drops[i].count);
-	}
-}
-
-static void print_traffic(void *argument, const char *tap, int direction,
-			  const struct vmlat_traffic *traffic)
-{
-	const struct report_context *context = argument;
-
-	if (traffic->packets)
-		fprintf(context->out, "  Traffic: %s %s: %llu packets, %llu bytes\n",
-			printable(tap, IF_NAMESIZE).text, direction == VMLAT_TX ? "TX" : "RX",
-			traffic->packets, traffic->bytes);
-}
-
-/* `end`: of the whole trace, when it is over. */
-static void print_accounts(const struct report_context *context, const struct accounts *accounts,
-			   bool end)
-{
-	const struct vmlat_counters *counters = &accounts->counters;
-	FILE *out = context->out;
-
-	fprintf(out, "  Packets: %llu started =", counters->started);
-	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
-		fprintf(out, "%s %llu %s", i ? " +" : "",
-			i == VMLAT_IN_FLIGHT && !end ? accounts->in_flight : counters->outcomes[i],
-			outcome_name(i));
-	fprintf(out, "\n  Reports: %llu written, %llu lost\n", accounts->written, counters->lost);
-	fputs("  Probes missed: ", out);
-	if (accounts->missed_known)
-		fprintf(out, "%llu\n", accounts->missed);
-	else
-		fputs("this kernel does not tell\n", out);
-	fprintf(out, "  Not delivered: %llu, unstarted: %llu, malformed: %llu, truncated: %llu\n",
-		accounts__not_delivered(accounts), counters->unstarted, counters->malformed,
-		counters->truncated);
-	fprintf(out, "  Lost: stacks: %llu, drop places: %llu, statistics: %llu, segments: %llu\n",
-		counters->stacks_lost, counters->drops_lost, counters->uncounted, accounts->unkept);
-	print_drops(context, accounts);
-	report__traffic(context, accounts, print_traffic, (void *)context);
-}
-
-static void text_statistics(const struct report_context *context, const struct interval *interval)
-{
-	(void)context;
-	(void)interval;
-}
-
-static void text_end(const struct report_context *context, const struct accounts *accounts,
-		     const struct timespec *end)
-{
-	fputs("=== Summary: ", context->out);
-	print_time(context->out, end);
-	fputs(" ===\n", context->out);
-	print_accounts(context, accounts, true);
 }
 
 const struct format_ops text_format = { text_header, text_packet, text_statistics, text_end };

@@ -114,9 +114,12 @@ def each_of_200_packets_of_a_guest_is_reported_once_in_json_and_in_text():
     with vmlat.trace(*select) as trace, vmlat.trace(*select, text=True) as text:
         lab.deliver(web1, peer, 200, dst_port=port)
     check_tx(trace, web1, port, 200, "tun_sendmsg", "vhost-", "web1")
-    reports, summary, rest = text.text().partition("=== Summary: ")
+    reports, heading, rest = text.text().partition("=== Statistics of the whole trace: ")
     equal("text reports of the form promised", TEXT_TX.findall(reports), [str(port)] * 200)
     equal("what else is in them", TEXT_TX.sub("", reports), "")
+    statistics, summary, rest = rest.partition("=== Summary: ")
+    ensure(heading and re.search(r"^web1 +TX +200 ", statistics, re.M),
+           f"the statistics say {statistics}")
     ensure(summary and "200 started = 200 completed" in rest, f"the summary says {rest}")
 
 

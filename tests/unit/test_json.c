@@ -379,6 +379,25 @@ static void several_exits_are_all_there(void **state)
 	json_object_put(packet);
 }
 
+static void an_example_of_the_statistics_says_of_what(void **state)
+{
+	struct sample *sample = *state;
+	struct json_object *packet = packet_of(sample);
+	struct report report;
+	size_t size;
+
+	assert_null_field(packet, "exemplar");
+	json_object_put(packet);
+	open_text(sample, &size);
+	report__describe(&sample->context, &sample->flight, &report);
+	report.exemplar = "max";
+	json_format.packet(&sample->context, &report);
+	fclose(sample->context.out);
+	packet = parsed(sample->text);
+	assert_string(packet, "exemplar", "max");
+	json_object_put(packet);
+}
+
 static void verbose_adds_the_skb_of_each_stage(void **state)
 {
 	struct sample *sample = *state;
@@ -601,6 +620,7 @@ int main(void)
 		sample_test(a_drop_says_where_and_why),
 		sample_test(an_upcall_is_told),
 		sample_test(several_exits_are_all_there),
+		sample_test(an_example_of_the_statistics_says_of_what),
 		sample_test(verbose_adds_the_skb_of_each_stage),
 		sample_test(a_stack_is_a_list_of_symbols),
 		sample_test(odd_names_come_back_as_they_were),

@@ -307,6 +307,22 @@ static void each_exit_tells_its_segments(void **state)
 		    "40.000 us in 12 segments (2 lost), vnet0 open");
 }
 
+static void an_example_of_the_statistics_says_so(void **state)
+{
+	struct sample *sample = *state;
+	struct report report;
+	size_t size;
+
+	assert_no_line(sample, "Slowest");
+	open_text(sample, &size);
+	report__describe(&sample->context, &sample->flight, &report);
+	report.exemplar = "p99";
+	text_format.packet(&sample->context, &report);
+	fclose(sample->context.out);
+	assert_non_null(strstr(sample->text,
+			       "(TX) ===\nSlowest of the interval (p99)\nFlow: 192.168.1.10:"));
+}
+
 static void verbose_shows_the_skb_of_each_stage(void **state)
 {
 	struct sample *sample = *state;
@@ -388,12 +404,27 @@ static void the_summary_has_every_term_of_the_accounting(void **state)
 	assert_string_equal(
 		end_written(*state, &text_format, &accounts),
 		"=== Summary: 2026-01-15 10:30:45.123456 ===\n"
-		"  Packets: 1000 started = 11 completed + 12 dropped + 13 diverted + 14 merged + "
-		"15 upcall_lost + 16 expired + 17 evicted + 18 ambiguous + 19 in_flight\n"
+		"  Packets: 1000 started = 11 completed + 12 dropped + 13 diverted + 14 merged +\n"
+		"    15 upcall_lost + 16 expired + 17 evicted + 18 ambiguous + 19 in_flight\n"
 		"  Reports: 900 written, 5 lost\n"
 		"  Probes missed: 6\n"
 		"  Not delivered: 7, unstarted: 31, malformed: 32, truncated: 33\n"
-		"  Lost: stacks: 41, drop places: 42, statistics: 43, segments: 44\n");
+		"  Lost: stacks: 41, drop places: 42, statistics: 43, segments: 44\n"
+		"  Dropped: none\n"
+		"  Traffic: none\n");
+}
+
+static void the_longest_counts_fit_80_columns(void **state)
+{
+	struct sample *sample = *state;
+	struct accounts accounts = { .counters.started = ~0ULL };
+
+	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
+		accounts.counters.outcomes[i] = ~0ULL;
+	end_written(sample, &text_format, &accounts);
+	for (const char *at = sample->text; *at; at += strcspn(at, "\n") + 1)
+		if (!strncmp(at, "  Packets", 9) || !strncmp(at, "    ", 4))
+			assert_in_range(strcspn(at, "\n"), 0, 80);
 }
 
 static void what_is_0_is_told_as_well(void **state)
@@ -405,7 +436,9 @@ static void what_is_0_is_told_as_well(void **state)
 			       "  Reports: 0 written, 0 lost\n"
 			       "  Probes missed: 0\n"
 			       "  Not delivered: 0, unstarted: 0, malformed: 0, truncated: 0\n"
-			       "  Lost: stacks: 0, drop places: 0, statistics: 0, segments: 0\n"));
+			       "  Lost: stacks: 0, drop places: 0, statistics: 0, segments: 0\n"
+			       "  Dropped: none\n"
+			       "  Traffic: none\n"));
 }
 
 static void probes_missed_may_be_unknown(void **state)
@@ -459,11 +492,13 @@ int main(void)
 		sample_test(several_exits_are_all_told),
 		sample_test(a_packet_that_was_cut_tells_its_segments),
 		sample_test(each_exit_tells_its_segments),
+		sample_test(an_example_of_the_statistics_says_so),
 		sample_test(verbose_shows_the_skb_of_each_stage),
 		sample_test(stacks_are_symbolized_when_they_were_taken),
 		sample_test(a_stack_has_no_frame_of_the_tracer),
 		sample_test(the_trace_has_no_heading),
 		sample_test(the_summary_has_every_term_of_the_accounting),
+		sample_test(the_longest_counts_fit_80_columns),
 		sample_test(what_is_0_is_told_as_well),
 		sample_test(probes_missed_may_be_unknown),
 		sample_test(the_summary_lists_drops_and_traffic),

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the reports for people share. */
+#ifndef VMLAT_TEXT_H
+#define VMLAT_TEXT_H
+
+#include "report.h"
+
+struct printable {
+	char text[256];
+};
+
+/* A name of `size` bytes at most. It is not ours. */
+struct printable printable(const char *name, size_t size);
+
+/* Local time, to the microsecond. */
+void print_time(FILE *out, const struct timespec *time);
+
+/* "TX" or "RX". */
+const char *text_direction(int direction);
+
+/* Counted from the start of an interval to its end; `whole`: of the trace, when it is over. */
+void print_accounts(const struct report_context *context, const struct accounts *accounts,
+		    bool whole);
+
+void text_statistics(const struct report_context *context, const struct interval *interval);
+void text_end(const struct report_context *context, const struct accounts *accounts,
+	      const struct timespec *end);
+
+#endif

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the completed packets add up to, for people: 80 columns, the slowest VM first. */
+#include <string.h>
+
+#include "hook.h"
+#include "log.h"
+#include "text.h"
+
+enum {
+	VM_WIDTH = 16,
+	SEGMENT_WIDTH = 28,
+	BAR_WIDTH = 40,
+	VALUE = 24, /* bytes of a number in words */
+	NAME = 80, /* bytes of a segment's name */
+};
+
+static const unsigned int permilles[] = { 500, 900, 990, 999 };
+
+/* --- numbers --- */
+
+/* Three digits and a letter, which may stand for a thousand to the power of its place. */
+static const char *scaled(double value, const char *letters, char text[VALUE])
+{
+	while (value >= 999.5 && letters[1]) {
+		value /= 1000;
+		letters++;
+	}
+	snprintf(text, VALUE, "%.*f%c", value < 9.995 ? 2 : value < 99.95, value, *letters);
+	return text;
+}
+
+static const char *duration(__u64 ns, char text[VALUE])
+{
+	if (ns >= 1000)
+		return scaled(ns / 1000.0, "ums", text);
+	snprintf(text, VALUE, "%llun", ns);
+	return text;
+}
+
+static const char *count_in_words(__u64 count, char text[VALUE])
+{
+	if (count >= 10000000)
+		return scaled(count / 1000000.0, "MGTPE", text);
+	snprintf(text, VALUE, "%llu", count);
+	return text;
+}
+
+static void print_duration(FILE *out, __u64 ns)
+{
+	char text[VALUE];
+
+	fprintf(out, " %5s", duration(ns, text));
+}
+
+static void print_bar(FILE *out, double share)
+{
+	for (int i = (int)(share * BAR_WIDTH + 0.5); i > 0; i--)
+		fputc('#', out);
+}
+
+/* --- segments --- */
+
+static const char *number_of(enum vmlat_stage stage, char text[VALUE])
+{
+	if (stage_number(stage) < 0)
+		return stage_name(stage);
+	snprintf(text, VALUE, "%d", stage_number(stage));
+	return text;
+}
+
+static const char *stages_of(const struct segment *segment, char text[NAME])
+{
+	snprintf(text, NAME, "%s -> %s", stage_name(segment->from), stage_name(segment->to));
+	return text;
+}
+
+/* As in a packet's report and, where the column has no room for that, the stages alone. */
+static const char *segment_name(const struct segment *segment, char text[NAME])
+{
+	char from[VALUE], to[VALUE], stages[NAME];
+
+	if (segment->total)
+		return "total";
+	stages_of(segment, stages);
+	if (snprintf(text, NAME, "[%s->%s] %s", number_of(segment->from, from),
+		     number_of(segment->to, to), stages) > SEGMENT_WIDTH)
+		snprintf(text, NAME, "%s", stages);
+	return text;
+}
+
+/* Its part of all that the packets took. */
+static double share(const struct row *row, const struct segment *segment)
+{
+	const struct segment *total = row__total(row);
+
+	return total && total->times.sum ? (double)segment->times.sum / total->times.sum : 0;
+}
+
+static void print_times(FILE *out, const struct segment *segment)
+{
+	const struct distribution *times = &segment->times;
+	char name[NAME], count[VALUE];
+
+	fprintf(out, "  %-*s %7s", SEGMENT_WIDTH, segment_name(segment, name),
+		count_in_words(times->count, count));
+	print_duration(out, times->min);
+	print_duration(out, distribution__mean(times));
+	for (size_t i = 0; i < sizeof(permilles) / sizeof(*permilles); i++)
+		print_duration(out, distribution__percentile(times, permilles[i]));
+	print_duration(out, times->max);
+	fputc('\n', out);
+}
+
+static void print_share(FILE *out, const struct row *row, const struct segment *segment)
+{
+	char name[NAME];
+
+	fprintf(out, "  %-*s %5.1f %% ", SEGMENT_WIDTH, segment_name(segment, name),
+		100 * share(row, segment));
+	print_bar(out, share(row, segment));
+	fputc('\n', out);
+}
+
+/* --- distributions --- */
+
+/* The first octave has 0, too, and the last one what is longer. */
+static unsigned int octave_of(unsigned int bucket)
+{
+	return vmlat_log2(vmlat_bucket_low(bucket));
+}
+
+static void print_octave(FILE *out, unsigned int octave, __u64 count, __u64 most)
+{
+	char low[VALUE], high[VALUE];
+
+	fprintf(out, "    %5s - %5s %10llu ", octave ? duration(1ULL << octave, low) : "0n",
+		octave < VMLAT_LAST_OCTAVE ? duration(2ULL << octave, high) : "", count);
+	print_bar(out, (double)count / most);
+	fputc('\n', out);
+}
+
+static void print_distribution(FILE *out, const struct segment *segment)
+{
+	__u64 counts[VMLAT_LAST_OCTAVE + 1] = { 0 }, most = 1;
+	int first = VMLAT_LAST_OCTAVE, last = 0;
+	char name[NAME];
+
+	for (unsigned int i = 0; i < VMLAT_BUCKETS; i++)
+		counts[octave_of(i)] += segment->times.bucket[i];
+	for (int i = 0; i <= VMLAT_LAST_OCTAVE; i++) {
+		if (!counts[i])
+			continue;
+		first = i < first ? i : first;
+		last = i;
+		most = counts[i] > most ? counts[i] : most;
+	}
+	fprintf(out, "\n  %s\n", segment_name(segment, name));
+	for (int i = first; i <= last; i++)
+		print_octave(out, i, counts[i], most);
+}
+
+/* --- rows --- */
+
+static struct printable row_name(const struct row *row)
+{
+	return row->vm[0] ? printable(row->vm, sizeof(row->vm))
+			  : printable(row->vm_interface, sizeof(row->vm_interface));
+}
+
+static const struct segment *slowest(const struct row *row)
+{
+	const struct segment *slowest = NULL;
+
+	for (size_t i = 0; i < row->count; i++)
+		if (!row->segments[i].total &&
+		    (!slowest || row->segments[i].times.sum > slowest->times.sum))
+			slowest = &row->segments[i];
+	return slowest;
+}
+
+/* A name that is too long for its column has a line. */
+static void print_overview_row(FILE *out, const struct row *row)
+{
+	const struct distribution *times = &row__total(row)->times;
+	const struct segment *longest = slowest(row);
+	struct printable name = row_name(row);
+	char count[VALUE], stages[NAME];
+
+	if (strlen(name.text) > VM_WIDTH)
+		fprintf(out, "%s\n%*s", name.text, VM_WIDTH, "");
+	else
+		fprintf(out, "%-*s", VM_WIDTH, name.text);
+	fprintf(out, " %s %7s", text_direction(row->direction),
+		count_in_words(times->count, count));
+	print_duration(out, distribution__percentile(times, 500));
+	print_duration(out, distribution__percentile(times, 990));
+	print_duration(out, times->max);
+	if (longest)
+		fprintf(out, " %s %.0f %%", stages_of(longest, stages), 100 * share(row, longest));
+	fputc('\n', out);
+}
+
+static void print_overview(FILE *out, const struct statistics *by_vm)
+{
+	fprintf(out, "\n%-*s    %7s %5s %5s %5s %s\n", VM_WIDTH, "VM", "packets", "p50", "p99",
+		"max", "slowest segment, its share");
+	for (size_t i = 0; i < by_vm->count; i++)
+		if (row__total(&by_vm->rows[i]))
+			print_overview_row(out, &by_vm->rows[i]);
+}
+
+/* The VM, direction, and the VM's taps. */
+static void print_title(FILE *out, const struct row *row, const struct statistics *by_tap)
+{
+	const char *before = ": ";
+
+	fprintf(out, "\n%s %s", row_name(row).text, text_direction(row->direction));
+	for (size_t i = 0; i < by_tap->count; i++) {
+		const struct row *tap = &by_tap->rows[i];
+
+		if (!row->vm[0] || strcmp(tap->vm, row->vm) != 0 ||
+		    tap->direction != row->direction)
+			continue;
+		fprintf(out, "%s%s", before, printable(tap->vm_interface, IF_NAMESIZE).text);
+		before = ", ";
+	}
+	fputc('\n', out);
+}
+
+static void print_row(const struct report_context *context, const struct row *row,
+		      const struct statistics *by_tap)
+{
+	FILE *out = context->out;
+
+	print_title(out, row, by_tap);
+	fprintf(out, "  %-*s %7s %5s %5s %5s %5s %5s %5s %5s\n", SEGMENT_WIDTH, "segment", "count",
+		"min", "mean", "p50", "p90", "p99", "p99.9", "max");
+	for (size_t i = 0; i < row->count; i++)
+		print_times(out, &row->segments[i]);
+	fputs("\n  share of the total\n", out);
+	for (size_t i = 0; i < row->count; i++)
+		if (!row->segments[i].total)
+			print_share(out, row, &row->segments[i]);
+	for (size_t i = 0; i < row->count && context->options->histogram; i++)
+		print_distribution(out, &row->segments[i]);
+}
+
+/* A row may have nothing but packets of another interval. */
+static bool has_times(const struct statistics *statistics)
+{
+	for (size_t i = 0; i < statistics->count; i++)
+		if (statistics->rows[i].count)
+			return true;
+	return false;
+}
+
+static void print_rows(const struct report_context *context, const struct statistics *by_tap)
+{
+	struct statistics by_vm = { 0 };
+
+	if (statistics__by_vm(by_tap, &by_vm))
+		log_warn("out of memory: the statistics are not complete");
+	statistics__sort(&by_vm);
+	if (has_times(&by_vm))
+		print_overview(context->out, &by_vm);
+	else
+		fputs("\nNo packet completed.\n", context->out);
+	for (size_t i = 0; i < by_vm.count; i++)
+		if (by_vm.rows[i].count)
+			print_row(context, &by_vm.rows[i], by_tap);
+	statistics__free(&by_vm);
+}
+
+void text_statistics(const struct report_context *context, const struct interval *interval)
+{
+	FILE *out = context->out;
+
+	fprintf(out, "=== Statistics%s: ", interval->whole ? " of the whole trace" : "");
+	print_time(out, &interval->end);
+	fprintf(out, ", %.3f s ===\n", interval->seconds);
+	fputs("Times in n, u, m, s: nano-, micro-, milliseconds, seconds\n", out);
+	print_rows(context, interval->statistics);
+	fputc('\n', out);
+	if (interval->whole) /* the summary follows */
+		return;
+	print_accounts(context, interval->accounts, false);
+	fputc('\n', out);
+}
