@@ -52,10 +52,16 @@ static void print_duration(FILE *out, __u64 ns)
 	fprintf(out, " %5s", duration(ns, text));
 }
 
+/* To the end of the line. */
 static void print_bar(FILE *out, double share)
 {
-	for (int i = (int)(share * BAR_WIDTH + 0.5); i > 0; i--)
+	int length = (int)(share * BAR_WIDTH + 0.5);
+
+	if (length)
+		fputc(' ', out);
+	while (length-- > 0)
 		fputc('#', out);
+	fputc('\n', out);
 }
 
 /* --- segments --- */
@@ -115,10 +121,9 @@ static void print_share(FILE *out, const struct row *row, const struct segment *
 {
 	char name[NAME];
 
-	fprintf(out, "  %-*s %5.1f %% ", SEGMENT_WIDTH, segment_name(segment, name),
+	fprintf(out, "  %-*s %5.1f %%", SEGMENT_WIDTH, segment_name(segment, name),
 		100 * share(row, segment));
 	print_bar(out, share(row, segment));
-	fputc('\n', out);
 }
 
 /* --- distributions --- */
@@ -133,10 +138,9 @@ static void print_octave(FILE *out, unsigned int octave, __u64 count, __u64 most
 {
 	char low[VALUE], high[VALUE];
 
-	fprintf(out, "    %5s - %5s %10llu ", octave ? duration(1ULL << octave, low) : "0n",
+	fprintf(out, "    %5s - %5s %10llu", octave ? duration(1ULL << octave, low) : "0n",
 		octave < VMLAT_LAST_OCTAVE ? duration(2ULL << octave, high) : "", count);
 	print_bar(out, (double)count / most);
-	fputc('\n', out);
 }
 
 static void print_distribution(FILE *out, const struct segment *segment)
