@@ -3,7 +3,7 @@
 #ifndef VMLAT_UNIT_SAMPLE_STATISTICS_H
 #define VMLAT_UNIT_SAMPLE_STATISTICS_H
 
-#include "times.h"
+#include "rows.h"
 #include "written.h"
 
 /* `count` packets, each with the same way. */

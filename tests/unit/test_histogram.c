@@ -2,6 +2,8 @@
 /* Which bucket a time falls into: one function, of the BPF side and of user space. */
 #include "histogram.h"
 
+#include <stdbool.h>
+
 #include "times.h"
 
 static void the_highest_bit_is_found(void **state)

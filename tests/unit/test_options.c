@@ -336,8 +336,29 @@ static void options_that_contradict_each_other_are_wrong(void **state)
 	assert_wrong(LINE("--src-port=1", "-P", "icmp"),
 		     "vmlat: error: --protocol=icmp and a port contradict each other: ICMP has no "
 		     "ports\n");
+	assert_wrong(LINE("--interval=1"),
+		     "vmlat: error: --interval is of statistics: --summary --interval=SEC\n");
+	assert_wrong(LINE("-S", "-c", "10"),
+		     "vmlat: error: --count and --summary contradict each other: packets are not "
+		     "reported one by one; --duration ends a summary\n");
 	assert_wrong(LINE("-q", "-v"),
 		     "vmlat: error: --quiet and --verbose contradict each other\n");
+}
+
+static void statistics_may_come_every_so_often_and_with_histograms(void **state)
+{
+	struct options options = good(LINE("-S", "--interval=0.5", "--histogram", "-l", "10"));
+
+	(void)state;
+	assert_true(options.summary);
+	assert_true(options.histogram);
+	assert_int_equal(options.interval_ns, SECOND / 2);
+	assert_int_equal(options.threshold_ns, 10000);
+	options = good(LINE("--histogram")); /* of the whole trace's, behind its packets */
+	assert_false(options.summary);
+	assert_int_equal(options.interval_ns, 0);
+	assert_wrong(LINE("-S", "--interval=0"),
+		     "vmlat: error: --interval=0 must be more than 0; see vmlat --help\n");
 }
 
 static void icmp_among_others_may_have_a_port(void **state)
@@ -442,6 +463,7 @@ int main(void)
 		cmocka_unit_test(an_option_given_twice_is_wrong),
 		cmocka_unit_test(a_stray_word_is_wrong_and_told_where_a_command_stands),
 		cmocka_unit_test(options_that_contradict_each_other_are_wrong),
+		cmocka_unit_test(statistics_may_come_every_so_often_and_with_histograms),
 		cmocka_unit_test(icmp_among_others_may_have_a_port),
 		cmocka_unit_test(the_help_names_every_option_and_ends_well),
 		cmocka_unit_test(the_version_is_data),

@@ -3,7 +3,7 @@
 #include "statistics.h"
 
 #include "host.h"
-#include "times.h"
+#include "rows.h"
 
 enum {
 	TO_DATAPATH = vmlat_pair(VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DATAPATH),

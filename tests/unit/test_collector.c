@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Statistics out of the kernel: each time is handed over once, in its interval. */
+#include "collector.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+
+#include "config.h"
+#include "times.h"
+
+enum { CPUS = 2, MAPS = 8, FIRST_FD = 1000, OUTER_FD = 999 };
+
+/* The kernel's maps. */
+static struct vmlat_statistics values[MAPS][CPUS];
+static int created, outer[VMLAT_INTERFACES], updates;
+static int create_error, outer_error; /* errno; 0: it works */
+static void (*before_swap)(void); /* what happens until a map is exchanged */
+
+int bpf_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u32 value_size,
+		   __u32 max_entries, const struct bpf_map_create_opts *opts)
+{
+	assert_int_equal(type, BPF_MAP_TYPE_ARRAY);
+	assert_true(strlen(name) < BPF_OBJ_NAME_LEN);
+	assert_int_equal(key_size, sizeof(__u32));
+	assert_int_equal(value_size, sizeof(struct vmlat_statistics));
+	assert_int_equal(max_entries, CPUS);
+	assert_null(opts);
+	errno = create_error;
+	assert_in_range(created, 0, MAPS - 1);
+	return create_error ? -1 : FIRST_FD + created++;
+}
+
+int bpf_map__fd(const struct bpf_map *map)
+{
+	(void)map;
+	return OUTER_FD;
+}
+
+int bpf_map__set_inner_map_fd(struct bpf_map *map, int fd)
+{
+	(void)map;
+	assert_int_equal(fd, FIRST_FD);
+	return 0;
+}
+
+int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
+{
+	__u32 number = *(const __u32 *)key;
+
+	assert_int_equal(flags, BPF_ANY);
+	if (fd != OUTER_FD) {
+		memcpy(&values[fd - FIRST_FD][number], value, sizeof(**values));
+		return 0;
+	}
+	if (before_swap)
+		before_swap();
+	errno = outer_error;
+	if (outer_error)
+		return -1;
+	updates++;
+	outer[number] = *(const int *)value;
+	return 0;
+}
+
+int bpf_map_lookup_elem(int fd, const void *key, void *value)
+{
+	memcpy(value, &values[fd - FIRST_FD][*(const __u32 *)key], sizeof(**values));
+	return 0;
+}
+
+int bpf_map_delete_elem(int fd, const void *key)
+{
+	assert_int_equal(fd, OUTER_FD);
+	outer[*(const __u32 *)key] = 0;
+	return 0;
+}
+
+/* As the BPF side does, on this CPU. */
+static void measure(__u32 interface, unsigned int on_cpu, unsigned int pair, __u64 ns)
+{
+	struct vmlat_statistics *value;
+
+	assert_int_not_equal(outer[interface], 0);
+	value = &values[outer[interface] - FIRST_FD][on_cpu];
+	if (!value->segment[pair])
+		value->segment[pair] = ++value->segments;
+	add_time(&value->distribution[value->segment[pair] - 1], ns);
+}
+
+struct handed {
+	__u64 count[2]; /* by interface */
+	__u64 sum;
+	unsigned int pair;
+};
+
+static void hand(void *context, size_t index, unsigned int pair,
+		 const struct vmlat_distribution *times)
+{
+	struct handed *handed = context;
+
+	assert_in_range(index, 0, 1);
+	handed->count[index] += times->count;
+	handed->sum += times->sum;
+	handed->pair = pair;
+}
+
+static __u64 unkept;
+
+static struct handed take(struct collector *collector)
+{
+	struct handed handed = { 0 };
+
+	unkept = 0;
+	assert_int_equal(collector__take(collector, hand, &handed, &unkept), 0);
+	return handed;
+}
+
+static int set_up(void **state)
+{
+	struct collector *collector;
+
+	memset(values, 0, sizeof(values));
+	memset(outer, 0, sizeof(outer));
+	created = updates = create_error = outer_error = 0;
+	before_swap = NULL;
+	assert_int_equal(collector__open(&collector, NULL, CPUS), 0);
+	assert_int_equal(collector__add(collector, 0), 0);
+	assert_int_equal(collector__add(collector, 1), 0);
+	*state = collector;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	collector__close(*state);
+	return 0;
+}
+
+static void what_was_measured_on_any_cpu_is_handed_over_once(void **state)
+{
+	struct handed handed;
+
+	measure(0, 0, 3, 10);
+	measure(0, 1, 3, 20);
+	measure(0, 1, 3, 30);
+	measure(1, 0, 4, 40);
+	handed = take(*state);
+	assert_int_equal(handed.count[0], 3);
+	assert_int_equal(handed.count[1], 1);
+	assert_int_equal(handed.sum, 100);
+	assert_int_equal(handed.pair, 4);
+	handed = take(*state);
+	assert_int_equal(handed.count[0] + handed.count[1], 0);
+	measure(1, 1, 5, 7);
+	handed = take(*state);
+	assert_int_equal(handed.count[1], 1);
+	assert_int_equal(handed.sum, 7);
+}
+
+static void measure_late(void)
+{
+	if (outer[0])
+		measure(0, 0, 3, 1000);
+}
+
+static void what_is_measured_until_the_maps_are_swapped_is_handed_over(void **state)
+{
+	struct handed handed;
+
+	measure(0, 0, 3, 10);
+	before_swap = measure_late;
+	handed = take(*state);
+	before_swap = NULL;
+	assert_int_equal(handed.count[0], 2);
+	assert_int_equal(handed.sum, 1010);
+	assert_int_equal(take(*state).count[0], 0);
+}
+
+static void over_many_intervals_nothing_is_lost_and_no_map_is_made(void **state)
+{
+	__u64 count = 0;
+	int maps = created;
+
+	for (int i = 0; i < 100; i++) {
+		for (int n = 0; n < i % 3; n++)
+			measure(n % 2, n, 3, 10 + i);
+		count += take(*state).count[0];
+	}
+	assert_int_equal(count, 33 + 33);
+	assert_int_equal(created, maps);
+}
+
+static void where_nothing_was_measured_the_map_stays(void **state)
+{
+	int before = updates;
+
+	measure(1, 0, 3, 10);
+	take(*state);
+	assert_int_equal(updates, before + 1);
+}
+
+static void a_map_has_the_number_of_the_interval_that_it_is_put_in_for(void **state)
+{
+	struct collector *collector = *state;
+
+	assert_int_equal(collector__interval(collector), 1);
+	assert_int_equal(values[outer[0] - FIRST_FD][CPUS - 1].interval, 1);
+	measure(0, 0, 3, 10);
+	take(collector);
+	assert_int_equal(collector__interval(collector), 2);
+	assert_int_equal(values[outer[0] - FIRST_FD][CPUS - 1].interval, 2);
+	assert_int_equal(values[outer[0] - FIRST_FD][0].segments, 0);
+	assert_int_equal(values[outer[1] - FIRST_FD][0].interval, 1); /* nothing was measured */
+}
+
+static void times_without_room_are_added_up(void **state)
+{
+	measure(0, 0, 3, 10);
+	values[outer[0] - FIRST_FD][0].unkept = 4;
+	values[outer[0] - FIRST_FD][1].unkept = 3;
+	take(*state);
+	assert_int_equal(unkept, 7);
+}
+
+static void what_an_interface_had_is_handed_over_when_it_goes(void **state)
+{
+	struct handed handed = { 0 };
+	__u64 lost = 0;
+
+	measure(0, 1, 3, 10);
+	assert_int_equal(collector__remove(*state, 0, hand, &handed, &lost), 0);
+	assert_int_equal(handed.count[0], 1);
+	assert_int_equal(outer[0], 0);
+	assert_int_equal(collector__remove(*state, 0, hand, &handed, &lost), 0);
+	assert_int_equal(handed.count[0], 1);
+	assert_int_equal(collector__add(*state, 0), 0); /* another one of the same index */
+	assert_int_not_equal(outer[0], 0);
+	assert_int_equal(take(*state).count[0], 0);
+}
+
+static void an_interface_has_one_map_however_often_it_is_added(void **state)
+{
+	int map = outer[0], maps = created;
+
+	assert_int_equal(collector__add(*state, 0), 0);
+	assert_int_equal(outer[0], map);
+	assert_int_equal(created, maps);
+}
+
+static void an_error_of_the_kernel_is_told_and_what_was_measured_stays(void **state)
+{
+	struct collector *collector = *state, *other;
+	struct handed handed = { 0 };
+
+	measure(0, 0, 3, 10);
+	outer_error = EPERM;
+	assert_int_equal(collector__take(collector, hand, &handed, &unkept), -EPERM);
+	assert_int_equal(handed.count[0], 0);
+	outer_error = 0;
+	assert_int_equal(take(collector).count[0], 1);
+	create_error = ENOMEM;
+	assert_int_equal(collector__add(collector, 2), -ENOMEM);
+	assert_int_equal(collector__open(&other, NULL, CPUS), -ENOMEM);
+	collector__close(other);
+}
+
+#define collector_test(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		collector_test(what_was_measured_on_any_cpu_is_handed_over_once),
+		collector_test(what_is_measured_until_the_maps_are_swapped_is_handed_over),
+		collector_test(over_many_intervals_nothing_is_lost_and_no_map_is_made),
+		collector_test(where_nothing_was_measured_the_map_stays),
+		collector_test(a_map_has_the_number_of_the_interval_that_it_is_put_in_for),
+		collector_test(times_without_room_are_added_up),
+		collector_test(what_an_interface_had_is_handed_over_when_it_goes),
+		collector_test(an_interface_has_one_map_however_often_it_is_added),
+		collector_test(an_error_of_the_kernel_is_told_and_what_was_measured_stays),
+	};
+
+	return cmocka_run_group_tests_name("collector", tests, NULL, NULL);
+}

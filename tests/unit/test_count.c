@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the BPF side counts of completed packets, the very source, in user space. */
+#include "times.h"
+
+#include "bpf_shim.h"
+
+#define GLOBAL static
+
+static struct vmlat_flight flight;
+
+static struct vmlat_flight *flight_at(__u32 slot)
+{
+	return slot ? NULL : &flight;
+}
+
+#include "../../bpf/statistics.h"
+
+enum { CPU = 2, TAP = 7, OTHER_TAP = 9, INTERVAL = 5 };
+
+static struct cpu_state cpu;
+static struct vmlat_statistics of_tap, of_other_tap;
+
+/* The value that a key has in the maps that are used here. */
+static void *bpf_map_lookup_elem(const void *map, const void *key)
+{
+	__u32 number = *(const __u32 *)key;
+
+	if (map == &cpus)
+		return &cpu;
+	if (map == &statistics_maps)
+		return number == TAP ? &of_tap : number == OTHER_TAP ? &of_other_tap : NULL;
+	return number == CPU ? (void *)map : NULL; /* of a tap: its only CPU's */
+}
+
+static long bpf_probe_read_kernel(void *to, size_t size, const void *from)
+{
+	memcpy(to, from, size);
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	memset(&cpu, 0, sizeof(cpu));
+	memset(&flight, 0, sizeof(flight));
+	memset(&of_tap, 0, sizeof(of_tap));
+	memset(&of_other_tap, 0, sizeof(of_other_tap));
+	cpu.number = CPU;
+	of_tap.interval = of_other_tap.interval = INTERVAL;
+	return 0;
+}
+
+static const struct vmlat_distribution *counted(const struct vmlat_statistics *statistics,
+						unsigned int pair)
+{
+	unsigned int number = statistics->segment[pair];
+
+	assert_in_range(number, 1, VMLAT_SEGMENTS);
+	return &statistics->distribution[number - 1];
+}
+
+/* --- times --- */
+
+static void times_are_counted_exactly(void **state)
+{
+	static struct vmlat_distribution expected;
+	__u32 random = 5;
+
+	(void)state;
+	memset(&expected, 0, sizeof(expected));
+	for (int i = 0; i < 10000; i++) {
+		__u64 ns = random_time(&random, 45);
+
+		add_time(&expected, ns);
+		count_time(TAP, 3, ns);
+	}
+	assert_memory_equal(counted(&of_tap, 3), &expected, sizeof(expected));
+	assert_int_equal(of_tap.segments, 1);
+	assert_int_equal(of_other_tap.segments, 0);
+}
+
+static void the_first_of_a_bucket_and_the_longest_are_remarkable(void **state)
+{
+	(void)state;
+	assert_int_equal(count_time(TAP, 3, 1000000), 1);
+	assert_int_equal(count_time(TAP, 3, 1000000), 0);
+	assert_int_equal(count_time(TAP, 3, 1000001), 1); /* the longest so far */
+	assert_int_equal(count_time(TAP, 3, 1000000), 0);
+	assert_int_equal(count_time(TAP, 3, 10), 1);
+	assert_int_equal(count_time(TAP, 3, 10), 0);
+	assert_int_equal(count_time(TAP, 4, 10), 1); /* of another pair */
+	assert_int_equal(count_time(OTHER_TAP, 3, 10), 1);
+	assert_int_equal(count_time(TAP, 3, 0), 1);
+}
+
+static void pairs_that_have_no_room_are_counted_as_such(void **state)
+{
+	(void)state;
+	for (unsigned int pair = 0; pair < VMLAT_SEGMENTS; pair++)
+		assert_int_equal(count_time(TAP, pair, 100), 1);
+	assert_int_equal(of_tap.unkept, 0);
+	assert_int_equal(count_time(TAP, VMLAT_SEGMENTS, 100), 0);
+	assert_int_equal(count_time(TAP, VMLAT_PAIRS - 1, 100), 0);
+	assert_int_equal(of_tap.unkept, 2);
+	assert_int_equal(count_time(TAP, 0, 100), 0);
+	assert_int_equal(counted(&of_tap, 0)->count, 2);
+	assert_int_equal(count_time(TAP, VMLAT_PAIRS, 100), 0); /* no pair */
+}
+
+static void of_an_interface_without_statistics_nothing_is_counted(void **state)
+{
+	(void)state;
+	assert_int_equal(count_time(TAP + 1, 3, 100), 0);
+}
+
+/* --- flights --- */
+
+static void visit(enum vmlat_stage stage, __u64 ns)
+{
+	flight.visit[flight.visits].stage = stage;
+	flight.visit[flight.visits++].ns = 1000 + ns;
+	flight.begin_ns = 1000;
+	if (flight.last_ns < 1000 + ns)
+		flight.last_ns = 1000 + ns;
+}
+
+static void assert_time(const struct vmlat_statistics *statistics, enum vmlat_direction direction,
+			unsigned int pair, __u64 ns)
+{
+	const struct vmlat_distribution *times =
+		counted(statistics, vmlat_pair_of(direction, pair));
+
+	assert_int_equal(times->count, 1);
+	assert_int_equal(times->sum, ns);
+}
+
+static void a_flight_counts_with_each_pair_of_neighbours_and_its_total(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	visit(VMLAT_STAGE_TAP_IN, 0);
+	visit(VMLAT_STAGE_DATAPATH, 30);
+	visit(VMLAT_STAGE_VPORT, 100);
+	visit(VMLAT_STAGE_DRIVER, 1000);
+	count_flight(0);
+	assert_int_equal(of_tap.segments, 4);
+	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DATAPATH), 30);
+	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_DATAPATH, VMLAT_STAGE_VPORT), 70);
+	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_VPORT, VMLAT_STAGE_DRIVER), 900);
+	assert_time(&of_tap, VMLAT_TX, VMLAT_TOTAL, 1000);
+	assert_int_equal(flight.remarkable, INTERVAL);
+	flight.remarkable = 0;
+	count_flight(0);
+	assert_int_equal(flight.remarkable, 0); /* the second one of its bucket */
+}
+
+static void rx_counts_for_the_tap_that_took_it(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_RX;
+	flight.interface = TAP; /* the NIC's index, had it statistics */
+	flight.exits = 3;
+	flight.exit[0] =
+		(struct vmlat_exit){ .closed = 1, .outcome = VMLAT_DROPPED, .interface = TAP };
+	flight.exit[1] = (struct vmlat_exit){ .outcome = VMLAT_COMPLETED, .interface = TAP };
+	flight.exit[2] = (struct vmlat_exit){ .closed = 1,
+					      .outcome = VMLAT_COMPLETED,
+					      .interface = OTHER_TAP };
+	visit(VMLAT_STAGE_NIC, 0);
+	visit(VMLAT_STAGE_TAP_OUT, 50);
+	count_flight(0);
+	assert_int_equal(of_tap.segments, 0);
+	assert_time(&of_other_tap, VMLAT_RX, vmlat_pair(VMLAT_STAGE_NIC, VMLAT_STAGE_TAP_OUT), 50);
+	assert_time(&of_other_tap, VMLAT_RX, VMLAT_TOTAL, 50);
+}
+
+static void what_no_statistics_are_kept_of_is_uncounted(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP + 1;
+	visit(VMLAT_STAGE_TAP_IN, 0);
+	visit(VMLAT_STAGE_DRIVER, 50);
+	count_flight(0);
+	assert_int_equal(cpu.count.uncounted, 1);
+	flight.direction = VMLAT_RX; /* and no exit that completed */
+	count_flight(0);
+	assert_int_equal(cpu.count.uncounted, 2);
+	assert_int_equal(flight.remarkable, 0);
+}
+
+static void visits_are_put_in_the_order_of_time_and_equals_stay(void **state)
+{
+	static const enum vmlat_stage expected[] = { VMLAT_STAGE_TAP_IN, VMLAT_STAGE_UPCALL,
+						     VMLAT_STAGE_REINJECT, VMLAT_STAGE_DATAPATH,
+						     VMLAT_STAGE_VPORT };
+
+	(void)state;
+	visit(VMLAT_STAGE_TAP_IN, 0);
+	visit(VMLAT_STAGE_REINJECT, 300);
+	visit(VMLAT_STAGE_UPCALL, 100);
+	visit(VMLAT_STAGE_VPORT, 400);
+	visit(VMLAT_STAGE_DATAPATH, 300);
+	order_visits(0);
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
+		assert_int_equal(flight.visit[i].stage, expected[i]);
+}
+
+static void any_number_of_visits_is_ordered(void **state)
+{
+	__u32 random = 13;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		flight.visits = 0;
+		for (__u32 n = next_random(&random) % (VMLAT_VISITS + 1); n > 0; n--)
+			visit(VMLAT_STAGE_DATAPATH, next_random(&random) >> 20);
+		order_visits(0);
+		for (int n = 1; n < flight.visits; n++)
+			assert_true(flight.visit[n - 1].ns <= flight.visit[n].ns);
+	}
+}
+
+#define count_test(test) cmocka_unit_test_setup(test, set_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		count_test(times_are_counted_exactly),
+		count_test(the_first_of_a_bucket_and_the_longest_are_remarkable),
+		count_test(pairs_that_have_no_room_are_counted_as_such),
+		count_test(of_an_interface_without_statistics_nothing_is_counted),
+		count_test(a_flight_counts_with_each_pair_of_neighbours_and_its_total),
+		count_test(rx_counts_for_the_tap_that_took_it),
+		count_test(what_no_statistics_are_kept_of_is_uncounted),
+		count_test(visits_are_put_in_the_order_of_time_and_equals_stay),
+		count_test(any_number_of_visits_is_ordered),
+	};
+
+	return cmocka_run_group_tests_name("count", tests, NULL, NULL);
+}
