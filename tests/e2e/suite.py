@@ -115,6 +115,7 @@ def named(names):
 
 
 GROUPS = {"usual": Group(CASES, lab.up, EARLY), "core": Group(named(CORE), lab.up),
+          "rest": Group([one for one in CASES if one.__name__ not in CORE], lab.up, EARLY),
           "two_cpus": Group(TWO_CPUS, lab.host_up), "counted": Group(COUNTED, lab.host_up),
           "planted": Group(PLANTED, lab.host_up)}
 
