@@ -298,6 +298,7 @@ const volatile struct vmlat_features features = {
 	.tunnels = 1,
 	.receive_entry = 1,
 	.bridges = 1,
+	.wake_shift = 8,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
 	.tap_out = 1,

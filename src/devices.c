@@ -117,6 +117,7 @@ static struct device *add_device(struct devices *devices, const struct device *d
 {
 	if (devices->count < VMLAT_INTERFACES) {
 		devices->all[devices->count] = *device;
+		devices->latest[device->id.ifindex % VMLAT_INTERFACES] = devices->count + 1;
 		return &devices->all[devices->count++];
 	}
 	if (!devices->overfull)
@@ -396,11 +397,19 @@ bool devices__bridged(const struct devices *devices)
 	return false;
 }
 
+static bool has_id(const struct device *device, const struct vmlat_device *id)
+{
+	return device->id.ifindex == id->ifindex && device->id.netns == id->netns;
+}
+
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id)
 {
+	size_t latest = devices->latest[id->ifindex % VMLAT_INTERFACES];
+
+	if (latest && has_id(&devices->all[latest - 1], id))
+		return &devices->all[latest - 1];
 	for (size_t i = devices->count; i-- > 0;)
-		if (devices->all[i].id.ifindex == id->ifindex &&
-		    devices->all[i].id.netns == id->netns)
+		if (has_id(&devices->all[i], id))
 			return &devices->all[i];
 	return NULL;
 }

@@ -29,6 +29,7 @@ struct device {
 struct devices {
 	struct device *all; /* its index is that of the interfaces and traffic maps */
 	size_t count;
+	__u16 latest[VMLAT_INTERFACES]; /* by ifindex % VMLAT_INTERFACES: index + 1; 0: none */
 	struct tunnels tunnels;
 	bool nic_leads_to_switch; /* any did, when the selection was made */
 	bool overfull; /* there are more devices than room: the user was told */

@@ -1,200 +1,314 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A packet's JSON line, written as it goes, since there may be one for each packet. */
-#include <arpa/inet.h>
 #include <stdint.h>
-#include <string.h>
 
+#include "address.h"
 #include "hook.h"
 #include "json.h"
-#include "utf8.h"
+#include "line.h"
 
+/* Packets come many to a second, whose text is kept. */
 const char *json_time(const struct timespec *time, char text[JSON_TIME])
 {
+	static char seconds[JSON_TIME];
+	static size_t length;
+	static time_t written;
+	long ns = time->tv_nsec;
 	struct tm utc;
-	size_t length;
 
-	length = strftime(text, JSON_TIME, "%FT%T", gmtime_r(&time->tv_sec, &utc));
-	snprintf(text + length, JSON_TIME - length, ".%09ldZ", time->tv_nsec);
+	if (!length || written != time->tv_sec)
+		length = strftime(seconds, sizeof(seconds), "%FT%T", gmtime_r(&time->tv_sec, &utc));
+	written = time->tv_sec;
+	memcpy(text, seconds, length);
+	text[length] = '.';
+	for (size_t at = length + 9; at > length; at--, ns /= 10)
+		text[at] = (char)('0' + ns % 10);
+	memcpy(text + length + 10, "Z", 2);
 	return text;
 }
 
-/* A JSON string of `size` bytes at most, or null. */
-static void put_string(FILE *out, const char *string, size_t size)
+static void put_null_or_number(struct line *line, bool known, __u32 number)
 {
-	size_t length;
+	if (known)
+		line__put_number(line, number);
+	else
+		line__put_literal(line, "null");
+}
 
-	if (!string) {
-		fputs("null", out);
+/* Of names that need no escapes, or null. */
+static void put_known_name(struct line *line, const char *name)
+{
+	if (!name) {
+		line__put_literal(line, "null");
 		return;
 	}
-	fputc('"', out);
-	size = strnlen(string, size);
-	for (size_t i = 0; i < size; i += length ? length : 1) {
-		unsigned char c = string[i];
-
-		length = utf8__sequence(string + i, size - i);
-		if (!length)
-			fputs(UTF8_REPLACEMENT, out);
-		else if (c == '"' || c == '\\')
-			fprintf(out, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			fprintf(out, "\\u%04x", c);
-		else
-			fwrite(string + i, 1, length, out);
-	}
-	fputc('"', out);
+	line__put_literal(line, "\"");
+	line__put_text(line, name);
+	line__put_literal(line, "\"");
 }
 
-static void put_name(FILE *out, const char *key, const char *string)
+static void put_address(struct line *line, const struct vmlat_flow *flow, const __be32 *address)
 {
-	fprintf(out, ",\"%s\":", key);
-	put_string(out, string, SIZE_MAX);
+	char text[INET6_ADDRSTRLEN];
+
+	line__put(line, text, address__text(flow->family, address, text));
 }
 
-static void put_flow(FILE *out, const struct vmlat_flow *flow)
+static void put_flow(struct line *line, const struct vmlat_flow *flow)
 {
-	char src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN], protocol[16];
+	char protocol[16];
 
 	if (!flow->family) {
-		fputs(",\"flow\":null", out);
+		line__put_literal(line, ",\"flow\":null");
 		return;
 	}
-	flow_address(flow, true, src, sizeof(src));
-	flow_address(flow, false, dst, sizeof(dst));
-	fprintf(out, ",\"flow\":{\"protocol\":\"%s\",\"src_ip\":\"%s\",",
-		protocol_name(flow, true, protocol, sizeof(protocol)), src);
-	if (flow->has_ports)
-		fprintf(out, "\"src_port\":%u,\"dst_ip\":\"%s\",\"dst_port\":%u}", flow->src_port,
-			dst, flow->dst_port);
-	else
-		fprintf(out, "\"src_port\":null,\"dst_ip\":\"%s\",\"dst_port\":null}", dst);
+	line__put_literal(line, ",\"flow\":{\"protocol\":\"");
+	line__put_text(line, protocol_name(flow, true, protocol, sizeof(protocol)));
+	line__put_literal(line, "\",\"src_ip\":\"");
+	put_address(line, flow, flow->src);
+	line__put_literal(line, "\",\"src_port\":");
+	put_null_or_number(line, flow->has_ports, flow->src_port);
+	line__put_literal(line, ",\"dst_ip\":\"");
+	put_address(line, flow, flow->dst);
+	line__put_literal(line, "\",\"dst_port\":");
+	put_null_or_number(line, flow->has_ports, flow->dst_port);
+	line__put_literal(line, "}");
 }
 
-static void put_packet_facts(FILE *out, const struct vmlat_flight *flight)
+static void put_packet_facts(struct line *line, const struct vmlat_flight *flight)
 {
 	const struct vmlat_flow *flow = &flight->flow;
+	bool has_sequence = flow->has_ports && flow->protocol == IPPROTO_TCP &&
+			    flow->fragment != VMLAT_LATER_FRAGMENT;
 
-	fputs(",\"vlan\":[", out);
-	for (int i = 0; i < flow->vlans; i++)
-		fprintf(out, "%s%u", i ? "," : "", flow->vlan_tci[i] & 0xfff);
-	fprintf(out, "],\"length\":%u,\"ip_id\":", flight->length);
-	if (flow->family && flow->has_ip_id)
-		fprintf(out, "%u", flow->ip_id);
-	else
-		fputs("null", out);
-	fputs(",\"tcp_seq\":", out);
-	if (flow->has_ports && flow->protocol == IPPROTO_TCP &&
-	    flow->fragment != VMLAT_LATER_FRAGMENT)
-		fprintf(out, "%u", flow->tcp_seq);
-	else
-		fputs("null", out);
-	put_name(out, "fragment", fragment_name(flow));
+	line__put_literal(line, ",\"vlan\":[");
+	for (int i = 0; i < flow->vlans; i++) {
+		if (i)
+			line__put_literal(line, ",");
+		line__put_number(line, flow->vlan_tci[i] & 0xfff);
+	}
+	line__put_literal(line, "],\"length\":");
+	line__put_number(line, flight->length);
+	line__put_literal(line, ",\"ip_id\":");
+	put_null_or_number(line, flow->family && flow->has_ip_id, flow->ip_id);
+	line__put_literal(line, ",\"tcp_seq\":");
+	put_null_or_number(line, has_sequence, flow->tcp_seq);
+	line__put_literal(line, ",\"fragment\":");
+	put_known_name(line, fragment_name(flow));
 }
 
-static void put_process(FILE *out, const struct vmlat_flight *flight)
+static void put_process(struct line *line, const struct vmlat_flight *flight)
 {
 	if (flight->direction != VMLAT_TX) {
-		fputs(",\"process\":null", out);
+		line__put_literal(line, ",\"process\":null");
 		return;
 	}
-	fprintf(out, ",\"process\":{\"pid\":%u,\"comm\":", flight->pid);
-	put_string(out, flight->comm, sizeof(flight->comm));
-	fputc('}', out);
+	line__put_literal(line, ",\"process\":{\"pid\":");
+	line__put_number(line, flight->pid);
+	line__put_literal(line, ",\"comm\":");
+	line__put_json(line, flight->comm, sizeof(flight->comm));
+	line__put_literal(line, "}");
 }
 
-static void put_exits(const struct report_context *context, const struct vmlat_flight *flight)
+static void put_exit(struct line *line, const struct report_context *context,
+		     const struct vmlat_exit *exit, __u64 begin_ns)
 {
-	FILE *out = context->out;
 	char buffer[64];
 
-	fputs(",\"exits\":[", out);
-	for (int i = 0; i < flight->exits; i++) {
-		const struct vmlat_exit *exit = &flight->exit[i];
-
-		fprintf(out, "%s{\"interface\":", i ? "," : "");
-		put_string(out,
-			   devices__name(context->devices, &exit->device, buffer, sizeof(buffer)),
-			   SIZE_MAX);
-		if (exit->closed)
-			fprintf(out, ",\"outcome\":\"%s\",\"offset_ns\":%llu",
-				outcome_name(exit->outcome), exit->ns - flight->begin_ns);
-		else
-			fputs(",\"outcome\":null,\"offset_ns\":null", out);
-		fprintf(out, ",\"segments\":%u,\"segments_lost\":%u}", exit_segments(exit),
-			exit->segments_lost);
+	line__put_literal(line, "{\"interface\":");
+	line__put_json(line, devices__name(context->devices, &exit->device, buffer, sizeof(buffer)),
+		       SIZE_MAX);
+	line__put_literal(line, ",\"outcome\":");
+	if (exit->closed) {
+		put_known_name(line, outcome_name(exit->outcome));
+		line__put_literal(line, ",\"offset_ns\":");
+		line__put_number(line, exit->ns - begin_ns);
+	} else {
+		line__put_literal(line, "null,\"offset_ns\":null");
 	}
-	fputc(']', out);
+	line__put_literal(line, ",\"segments\":");
+	line__put_number(line, exit_segments(exit));
+	line__put_literal(line, ",\"segments_lost\":");
+	line__put_number(line, exit->segments_lost);
+	line__put_literal(line, "}");
 }
 
-static void put_stack(const struct report_context *context, const struct vmlat_visit *visit)
+static void put_exits(struct line *line, const struct report_context *context,
+		      const struct vmlat_flight *flight)
+{
+	line__put_literal(line, ",\"exits\":[");
+	for (int i = 0; i < flight->exits; i++) {
+		if (i)
+			line__put_literal(line, ",");
+		put_exit(line, context, &flight->exit[i], flight->begin_ns);
+	}
+	line__put_literal(line, "]");
+}
+
+static void put_hex(struct line *line, __u64 number)
+{
+	char text[32];
+
+	line__put(line, text, snprintf(text, sizeof(text), "0x%llx", number));
+}
+
+static void put_stack(struct line *line, const struct report_context *context,
+		      const struct vmlat_visit *visit)
 {
 	struct frame frames[FRAMES];
 	size_t count = report__stack(context, visit, frames);
-	FILE *out = context->out;
 
 	if (!count)
-		fputs("null", out);
-	for (size_t i = 0; i < count; i++)
-		fprintf(out, "%s\"%s%s0x%llx\"%s", i ? "," : "[",
-			frames[i].name ? frames[i].name : "", frames[i].name ? "+" : "",
-			frames[i].offset, i + 1 < count ? "" : "]");
+		line__put_literal(line, "null");
+	for (size_t i = 0; i < count; i++) {
+		line__put(line, &",["[!i], 1);
+		line__put_literal(line, "\"");
+		if (frames[i].name) {
+			line__put_text(line, frames[i].name);
+			line__put_literal(line, "+");
+		}
+		put_hex(line, frames[i].offset);
+		line__put_literal(line, "\"");
+	}
+	if (count)
+		line__put_literal(line, "]");
 }
 
-static void put_stages(const struct report_context *context, const struct vmlat_flight *flight)
+/* A stage, or a hook, with what stands around it. */
+struct words {
+	const char *text;
+	size_t length;
+};
+
+static void put_visit(struct line *line, const struct report_context *context,
+		      const struct vmlat_visit *visit, __u64 begin_ns)
 {
-	FILE *out = context->out;
-
-	fputs(",\"stages\":[", out);
-	for (int i = 0; i < flight->visits; i++) {
-		const struct vmlat_visit *visit = &flight->visit[i];
-		int number = stage_number(visit->stage);
-
-		fprintf(out, "%s{\"stage\":\"%s\",\"number\":", i ? "," : "",
-			stage_name(visit->stage));
-		if (number >= 0)
-			fprintf(out, "%d", number);
-		else
-			fputs("null", out);
-		fprintf(out, ",\"hook\":\"%s\",\"offset_ns\":%llu,\"cpu\":%u,\"stack\":",
-			hooks[visit->hook].name, visit->ns - flight->begin_ns, visit->cpu);
-		put_stack(context, visit);
-		if (context->options->verbose)
-			fprintf(out, ",\"skb\":\"0x%llx\"", visit->skb);
-		fputc('}', out);
+#define WORDS(words)                        \
+	{                                   \
+		words, sizeof(words "") - 1 \
 	}
-	fputc(']', out);
+	static const struct words stages[] = {
+#define X(id, number, name) WORDS("{\"stage\":\"" name "\",\"number\":"),
+		VMLAT_STAGES(X)
+#undef X
+	};
+	static const struct words hook_names[] = {
+#define X(id, stage, directions, kind, need, module, name) \
+	WORDS(",\"hook\":\"" #name "\",\"offset_ns\":"),
+		VMLAT_HOOKS(X)
+#undef X
+	};
+	int number = stage_number(visit->stage);
+
+	line__put(line, stages[visit->stage].text, stages[visit->stage].length);
+	put_null_or_number(line, number >= 0, number);
+	line__put(line, hook_names[visit->hook].text, hook_names[visit->hook].length);
+	line__put_number(line, visit->ns - begin_ns);
+	line__put_literal(line, ",\"cpu\":");
+	line__put_number(line, visit->cpu);
+	line__put_literal(line, ",\"stack\":");
+	if (context->options->stacks)
+		put_stack(line, context, visit);
+	else
+		line__put_literal(line, "null");
+	if (context->options->verbose) {
+		line__put_literal(line, ",\"skb\":\"");
+		put_hex(line, visit->skb);
+		line__put_literal(line, "\"");
+	}
+	line__put_literal(line, "}");
+}
+
+static void put_stages(struct line *line, const struct report_context *context,
+		       const struct vmlat_flight *flight)
+{
+	line__put_literal(line, ",\"stages\":[");
+	for (int i = 0; i < flight->visits; i++) {
+		if (i)
+			line__put_literal(line, ",");
+		put_visit(line, context, &flight->visit[i], flight->begin_ns);
+	}
+	line__put_literal(line, "]");
+}
+
+static void put_ends(struct line *line, const struct report *report)
+{
+	const struct device *tap = report->tap, *peer = report->peer;
+
+	line__put_literal(line, ",\"vm\":");
+	line__put_json(line, tap && tap->vm[0] ? tap->vm : NULL, SIZE_MAX);
+	line__put_literal(line, ",\"vm_interface\":");
+	line__put_json(line, tap ? tap->name : NULL, SIZE_MAX);
+	line__put_literal(line, ",\"phy_interface\":");
+	line__put_json(line, report->phy, SIZE_MAX);
+	line__put_literal(line, ",\"peer_vm_interface\":");
+	line__put_json(line, peer ? peer->name : NULL, SIZE_MAX);
+}
+
+static void put_outcome(struct line *line, const struct report_context *context,
+			const struct vmlat_flight *flight)
+{
+	bool dropped = flight->outcome == VMLAT_DROPPED;
+
+	line__put_literal(line, ",\"outcome\":");
+	put_known_name(line, outcome_name(flight->outcome));
+	line__put_literal(line, ",\"reason\":");
+	line__put_json(line, drop_reason(context, dropped && flight->has_reason, flight->reason),
+		       SIZE_MAX);
+	line__put_literal(line, ",\"where\":");
+	line__put_json(line,
+		       dropped ? drop_place(context, flight->location,
+					    flight->visit[flight->visits - 1].hook)
+			       : NULL,
+		       SIZE_MAX);
+}
+
+static void put_counts(struct line *line, const struct vmlat_flight *flight)
+{
+	line__put_literal(line, ",\"upcall\":");
+	line__put_text(line, flight->upcalled ? "true" : "false");
+	line__put_literal(line, ",\"batch\":");
+	line__put_number(line, flight->batch);
+	line__put_literal(line, ",\"segments\":");
+	line__put_number(line, flight->segments);
+	line__put_literal(line, ",\"segments_lost\":");
+	line__put_number(line, flight->segments_lost);
+}
+
+static void put_rest(struct line *line, const struct report *report)
+{
+	line__put_literal(line, ",\"stages_beyond\":");
+	line__put_number(line, report->flight->visits_beyond);
+	line__put_literal(line, ",\"exits_beyond\":");
+	line__put_number(line, report->flight->exits_beyond);
+	line__put_literal(line, ",\"total_ns\":");
+	line__put_number(line, report->total_ns);
+	line__put_literal(line, "}\n");
 }
 
 void json_packet(const struct report_context *context, const struct report *report)
 {
 	const struct vmlat_flight *flight = report->flight;
 	struct timespec time = wall_clock(context, flight->begin_ns);
-	bool dropped = flight->outcome == VMLAT_DROPPED;
-	FILE *out = context->out;
 	char text[JSON_TIME];
+	struct line line;
 
-	fprintf(out, "{\"type\":\"packet\",\"time\":\"%s\",\"direction\":\"%s\"",
-		json_time(&time, text), flight->direction == VMLAT_TX ? "tx" : "rx");
-	put_name(out, "vm", report->tap && report->tap->vm[0] ? report->tap->vm : NULL);
-	put_name(out, "vm_interface", report->tap ? report->tap->name : NULL);
-	put_name(out, "phy_interface", report->phy);
-	put_name(out, "peer_vm_interface", report->peer ? report->peer->name : NULL);
-	put_flow(out, &flight->flow);
-	put_packet_facts(out, flight);
-	put_process(out, flight);
-	put_name(out, "exemplar", report->exemplar);
-	put_name(out, "outcome", outcome_name(flight->outcome));
-	put_name(out, "reason",
-		 drop_reason(context, dropped && flight->has_reason, flight->reason));
-	put_name(out, "where",
-		 dropped ? drop_place(context, flight->location,
-				      flight->visit[flight->visits - 1].hook)
-			 : NULL);
-	fprintf(out, ",\"upcall\":%s,\"batch\":%u,\"segments\":%u,\"segments_lost\":%u",
-		flight->upcalled ? "true" : "false", flight->batch, flight->segments,
-		flight->segments_lost);
-	put_exits(context, flight);
-	put_stages(context, flight);
-	fprintf(out, ",\"stages_beyond\":%u,\"exits_beyond\":%u,\"total_ns\":%llu}\n",
-		flight->visits_beyond, flight->exits_beyond, report->total_ns);
+	line.out = context->out;
+	line.length = 0;
+	line__put_literal(&line, "{\"type\":\"packet\",\"time\":\"");
+	line__put_text(&line, json_time(&time, text));
+	line__put_literal(&line, "\",\"direction\":\"");
+	line__put_text(&line, flight->direction == VMLAT_TX ? "tx\"" : "rx\"");
+	put_ends(&line, report);
+	put_flow(&line, &flight->flow);
+	put_packet_facts(&line, flight);
+	put_process(&line, flight);
+	line__put_literal(&line, ",\"exemplar\":");
+	put_known_name(&line, report->exemplar);
+	put_outcome(&line, context, flight);
+	put_counts(&line, flight);
+	put_exits(&line, context, flight);
+	put_stages(&line, context, flight);
+	put_rest(&line, report);
+	line__flush(&line);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "report.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+
+#include "address.h"
 
 static const char *const outcome_names[] = {
 #define X(id, name) name,
@@ -32,8 +33,9 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 	const struct device *start = devices__by_id(context->devices, &flight->start);
 	const struct device *end = exit ? devices__by_id(context->devices, &exit->device) : NULL;
 
-	memset(report, 0, sizeof(*report));
 	report->flight = flight;
+	report->exemplar = report->phy = NULL;
+	report->tap = report->peer = NULL;
 	report->total_ns = flight->last_ns - flight->begin_ns;
 	if (flight->direction == VMLAT_RX && start && start->tap) {
 		report->peer = start;
@@ -85,12 +87,6 @@ const char *protocol_name(const struct vmlat_flow *flow, bool lower, char *buffe
 	}
 	snprintf(buffer, size, "%u", flow->protocol);
 	return buffer;
-}
-
-const char *flow_address(const struct vmlat_flow *flow, bool source, char *buffer, size_t size)
-{
-	return inet_ntop(flow->family == 4 ? AF_INET : AF_INET6, source ? flow->src : flow->dst,
-			 buffer, size);
 }
 
 struct timespec wall_clock(const struct report_context *context, __u64 ns)

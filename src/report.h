@@ -70,9 +70,6 @@ unsigned int exit_segments(const struct vmlat_exit *exit);
 /* "TCP", …; a number in `buffer` for those without a name. `lower`: "tcp". */
 const char *protocol_name(const struct vmlat_flow *flow, bool lower, char *buffer, size_t size);
 
-/* Textual source (or destination) address. */
-const char *flow_address(const struct vmlat_flow *flow, bool source, char *buffer, size_t size);
-
 /* CLOCK_REALTIME of a time of a flight. */
 struct timespec wall_clock(const struct report_context *context, __u64 ns);
 

@@ -63,7 +63,7 @@ static int take(struct summary *summary)
 			error = statistics__move_exemplars(&summary->next,
 							   &summary->interval.rows[i]);
 	summary->number = tracer__interval(summary->tracer);
-	return error == -EINTR ? 0 : error;
+	return error;
 }
 
 /* The examples of a row, by what they are one of; NULL where there is none, or the same again. */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Reports for people. */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "address.h"
 #include "hook.h"
 #include "text.h"
 #include "utf8.h"
@@ -37,7 +37,7 @@ static void print_endpoint(FILE *out, const struct vmlat_flow *flow, bool source
 {
 	char address[INET6_ADDRSTRLEN];
 
-	flow_address(flow, source, address, sizeof(address));
+	address__text(flow->family, source ? flow->src : flow->dst, address);
 	if (!flow->has_ports)
 		fputs(address, out);
 	else

@@ -26,6 +26,7 @@ enum {
 	SILENCE_S = 5,
 	LAST_SWEEPS = 10, /* at most: a packet that moves is left to the next one */
 	CLOCK_READINGS = 5,
+	OUTPUT_BYTES = 65536, /* a write at a time */
 	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
 	COLLECT_S = 10, /* the kernel counts in 32 bits, per CPU and bucket */
 };
@@ -114,7 +115,7 @@ static __s64 clock_offset_ns(void)
 	return offset;
 }
 
-/* What is written is seen at once; a failure to write ends the trace. */
+/* What was written is seen from now on; a failure to write ends the trace. */
 static void flush(struct trace *trace)
 {
 	if (trace->write_failed || (fflush(trace->report.out) == 0 && !ferror(trace->report.out)))
@@ -124,7 +125,7 @@ static void flush(struct trace *trace)
 		  trace->options->output ? trace->options->output : "stdout", strerror(errno));
 }
 
-/* timeout_ms 0: all that there is, and no more waiting. */
+/* timeout_ms 0: no waiting. */
 static int poll_once(struct trace *trace, int timeout_ms)
 {
 	int error;
@@ -132,7 +133,7 @@ static int poll_once(struct trace *trace, int timeout_ms)
 	trace->report.clock_offset_ns = clock_offset_ns();
 	error = tracer__poll(trace->tracer, timeout_ms);
 	flush(trace);
-	if (!error || error == -EINTR)
+	if (!error)
 		return 0;
 	log_error("cannot read the ring buffer: %s", strerror(-error));
 	return EXIT_FAILED;
@@ -145,10 +146,13 @@ static int open_output(struct trace *trace)
 	const char *path = trace->options->output;
 
 	trace->report.out = path ? fopen(path, "we") : stdout;
-	if (trace->report.out)
-		return 0;
-	log_error("--output: cannot create %s: %s", path, strerror(errno));
-	return EXIT_FAILED;
+	if (!trace->report.out) {
+		log_error("--output: cannot create %s: %s", path, strerror(errno));
+		return EXIT_FAILED;
+	}
+	/* a terminal's, too: each poll ends with a flush */
+	setvbuf(trace->report.out, NULL, _IOFBF, OUTPUT_BYTES);
+	return 0;
 }
 
 static int open_devices(struct trace *trace)

@@ -18,13 +18,14 @@
 #include "interfaces.h"
 #include "log.h"
 #include "obstacle.h"
+#include "ring.h"
 #include "vmlat.skel.h"
 
 enum { STACKS = 16384, MAX_STACK = 127 };
 
 struct tracer {
 	struct vmlat_bpf *object;
-	struct ring_buffer *ring;
+	struct ring *ring;
 	struct hook_use use;
 	bool tunnels_told; /* there are tunnels, but use.tunnels is not */
 	struct hook_choice hooks[VMLAT_HOOK_COUNT];
@@ -147,6 +148,7 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 		.kfree_skb_reason = kernel->drop_reasons,
 		.qdisc_enqueue = !!tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach,
 		.tunnels = tracer->use.tunnels,
+		.wake_shift = __builtin_ctzll(options->buffer_bytes / 16),
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
 		.bridges = tracer->use.bridges,
 		.tap_out = !!tracer->hooks[VMLAT_HOOK_TUN_NET_XMIT].attach,
@@ -276,8 +278,7 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 		error = number_cpus(tracer);
 	if (error)
 		return error;
-	tracer->ring = ring_buffer__new(bpf_map__fd(tracer->object->maps.reports), handle_record,
-					tracer, NULL);
+	tracer->ring = ring__open(bpf_map__fd(tracer->object->maps.reports), handle_record, tracer);
 	return tracer->ring ? 0 : -errno;
 }
 
@@ -344,7 +345,7 @@ static void unload(struct tracer *tracer)
 		bpf_link__destroy(tracer->links[id]);
 		tracer->links[id] = NULL;
 	}
-	ring_buffer__free(tracer->ring);
+	ring__close(tracer->ring);
 	collector__close(tracer->collector);
 	if (tracer->flights)
 		munmap(tracer->flights, page_align(tracer->stride * tracer->flight_count));
@@ -456,10 +457,7 @@ void tracer__arm(struct tracer *tracer, bool armed)
 
 int tracer__poll(struct tracer *tracer, int timeout_ms)
 {
-	int handled = timeout_ms ? ring_buffer__poll(tracer->ring, timeout_ms)
-				 : ring_buffer__consume(tracer->ring);
-
-	return handled < 0 ? handled : 0;
+	return ring__read(tracer->ring, timeout_ms);
 }
 
 static __u64 monotonic_ns(void)

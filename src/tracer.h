@@ -43,8 +43,8 @@ void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels);
 void tracer__arm(struct tracer *tracer, bool armed);
 
 /*
- * Waits for records, `timeout_ms` at most, and handles them; 0: handles all that there are. 0 or
- * -errno; -EINTR: a signal.
+ * Handles all records that there are, after `timeout_ms`, or as soon as many wait or a signal comes.
+ * 0 or -errno.
  */
 int tracer__poll(struct tracer *tracer, int timeout_ms);
 

@@ -426,6 +426,35 @@ static void a_number_that_comes_again_is_the_last_ones(void **state)
 	devices__free(&later);
 }
 
+/* Numbers that share a place, also with one of another namespace. */
+static void each_number_finds_its_device(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	static const struct vmlat_device ids[] = {
+		{ HOST_NETNS, 10 },
+		{ HOST_NETNS, 10 + VMLAT_INTERFACES },
+		{ OTHER_NETNS, 10 },
+		{ HOST_NETNS, 10 + 2 * VMLAT_INTERFACES },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		struct told told = { "" };
+
+		now.all[i].id = ids[i];
+		now.count = i + 1;
+		devices__update(&devices, &now, &choice, tell, &told);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		assert_memory_equal(&devices__by_id(&devices, &ids[i])->id, &ids[i],
+				    sizeof(ids[i]));
+	assert_string_equal(devices__by_id(&devices, &(struct vmlat_device){ HOST_NETNS, 6 })->name,
+			    "vnet0");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
 static void what_comes_is_selected_as_what_was_there(void **state)
 {
 	struct device_choice named = { .taps = LIST("vnet0"),
@@ -598,6 +627,7 @@ int main(void)
 		cmocka_unit_test(a_device_that_goes_keeps_its_index_name_and_roles),
 		cmocka_unit_test(a_device_of_the_same_name_gets_an_index_of_its_own),
 		cmocka_unit_test(a_number_that_comes_again_is_the_last_ones),
+		cmocka_unit_test(each_number_finds_its_device),
 		cmocka_unit_test(what_comes_is_selected_as_what_was_there),
 		cmocka_unit_test(a_tap_is_its_vms_as_soon_as_that_is_known),
 		cmocka_unit_test(what_was_chosen_stays_so_whatever_becomes_of_it),

@@ -155,6 +155,30 @@ static void a_packet_says_what_the_flight_says(void **state)
 	json_object_put(packet);
 }
 
+static void each_packet_has_a_time_of_its_own(void **state)
+{
+	static const struct {
+		__s64 later_ns;
+		const char *time;
+	} packets[] = {
+		{ 0, "2026-01-15T10:30:45.123456789Z" },
+		{ 1, "2026-01-15T10:30:45.123456790Z" },
+		{ 876543210, "2026-01-15T10:30:45.999999999Z" },
+		{ 876543211, "2026-01-15T10:30:46.000000000Z" },
+		{ 1, "2026-01-15T10:30:45.123456790Z" }, /* they come as they end */
+	};
+	struct sample *sample = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(packets); i++) {
+		struct json_object *packet;
+
+		sample->context.clock_offset_ns = CLOCK_OFFSET_NS + packets[i].later_ns;
+		packet = packet_of(sample);
+		assert_string(packet, "time", packets[i].time);
+		json_object_put(packet);
+	}
+}
+
 static void stages_are_in_the_order_of_time(void **state)
 {
 	struct json_object *packet = packet_of(*state);
@@ -607,6 +631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		sample_test(a_packet_has_every_field_and_no_other),
 		sample_test(a_packet_says_what_the_flight_says),
+		sample_test(each_packet_has_a_time_of_its_own),
 		sample_test(stages_are_in_the_order_of_time),
 		sample_test(an_rx_packet_has_no_process),
 		sample_test(from_vm_to_vm_there_is_a_peer),

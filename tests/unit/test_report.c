@@ -147,22 +147,6 @@ static void a_protocol_without_a_name_is_a_number(void **state)
 	assert_protocol(4, 255, "255", "255");
 }
 
-static void addresses_are_written_as_usual(void **state)
-{
-	struct sample *sample = *state;
-	struct vmlat_flow v6 = { .family = 6 };
-	char buffer[INET6_ADDRSTRLEN];
-
-	assert_string_equal(flow_address(&sample->flight.flow, true, buffer, sizeof(buffer)),
-			    "192.168.1.10");
-	assert_string_equal(flow_address(&sample->flight.flow, false, buffer, sizeof(buffer)),
-			    "192.168.1.20");
-	v6.dst[0] = htonl(0x20010db8);
-	v6.dst[3] = htonl(1);
-	assert_string_equal(flow_address(&v6, false, buffer, sizeof(buffer)), "2001:db8::1");
-	assert_string_equal(flow_address(&v6, true, buffer, sizeof(buffer)), "::");
-}
-
 static void a_time_of_the_flight_is_turned_into_wall_clock(void **state)
 {
 	struct sample *sample = *state;
@@ -264,7 +248,6 @@ int main(void)
 		sample_test(a_fragment_is_named),
 		sample_test(every_outcome_is_named_as_in_the_table),
 		sample_test(a_protocol_without_a_name_is_a_number),
-		sample_test(addresses_are_written_as_usual),
 		sample_test(a_time_of_the_flight_is_turned_into_wall_clock),
 		sample_test(a_drop_is_in_the_function_that_freed_the_packet),
 		sample_test(a_drop_has_a_reason_where_the_kernel_has_one),

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Records out of the BPF side's ring buffer, many at a time: it wakes nobody for each, only when
+ * much waits (wake_up in bpf/flights.h).
+ */
+#ifndef VMLAT_RING_H
+#define VMLAT_RING_H
+
+#include <bpf/libbpf.h>
+
+struct ring;
+
+/* The map's records go to the handler. NULL: errno says why. */
+struct ring *ring__open(int map, ring_buffer_sample_fn handler, void *context);
+void ring__close(struct ring *ring);
+
+/*
+ * Hands over all that there is, after `timeout_ms`, or as soon as much waits or a signal comes; 0:
+ * at once. 0 or -errno.
+ */
+int ring__read(struct ring *ring, int timeout_ms);
+
+#endif
