@@ -15,6 +15,7 @@
 #include "deny.h"
 #include "hook.h"
 #include "log.h"
+#include "types.h"
 
 struct kernel_module *kernel__module(struct kernel *kernel, const char *name)
 {
@@ -35,66 +36,76 @@ static void open_modules(struct kernel *kernel)
 		const char *name = hooks[id].module;
 		struct kernel_module *module = name[0] ? kernel__module(kernel, name) : NULL;
 
-		if (module && !module->btf)
-			module->btf = btf__load_module_btf(name, kernel->btf);
+		if (!module || module->btf)
+			continue;
+		module->btf = btf__load_module_btf(name, kernel->btf);
+		if (module->btf)
+			module->types = types__open(module->btf, kernel->btf);
 	}
 }
 
-static bool has_enumerator(const struct btf *btf, const char *type, const char *name)
+/* The type of this name, NULL if there is none. */
+static const struct btf_type *find_type(const struct btf *btf, const struct types *types,
+					const char *name, int kind)
 {
-	const struct btf_type *enumeration;
-	int id = btf__find_by_name_kind(btf, type, BTF_KIND_ENUM);
+	int id;
 
-	if (id < 0)
-		return false;
-	enumeration = btf__type_by_id(btf, id);
-	for (int i = 0; i < btf_vlen(enumeration); i++)
-		if (!strcmp(btf__name_by_offset(btf, btf_enum(enumeration)[i].name_off), name))
+	if (types)
+		return types__find(types, name, kind);
+	id = btf__find_by_name_kind(btf, name, kind);
+	return id < 0 ? NULL : btf__type_by_id(btf, id);
+}
+
+static bool has_enumerator(const struct kernel *kernel, const char *type, const char *name)
+{
+	const struct btf_type *enumeration =
+		find_type(kernel->btf, kernel->types, type, BTF_KIND_ENUM);
+
+	for (int i = 0; enumeration && i < btf_vlen(enumeration); i++)
+		if (!strcmp(btf__name_by_offset(kernel->btf, btf_enum(enumeration)[i].name_off),
+			    name))
 			return true;
 	return false;
 }
 
-static bool has_member(const struct btf *btf, const char *type, const char *name)
+static bool has_member(const struct kernel *kernel, const char *type, const char *name)
 {
-	const struct btf_type *structure;
-	int id = btf__find_by_name_kind(btf, type, BTF_KIND_STRUCT);
+	const struct btf_type *structure =
+		find_type(kernel->btf, kernel->types, type, BTF_KIND_STRUCT);
 
-	if (id < 0)
-		return false;
-	structure = btf__type_by_id(btf, id);
-	for (int i = 0; i < btf_vlen(structure); i++)
-		if (!strcmp(btf__name_by_offset(btf, btf_members(structure)[i].name_off), name))
+	for (int i = 0; structure && i < btf_vlen(structure); i++)
+		if (!strcmp(btf__name_by_offset(kernel->btf, btf_members(structure)[i].name_off),
+			    name))
 			return true;
 	return false;
 }
 
 /* A tracepoint's function, from its btf_trace_ typedef: NULL when there is none. */
-static const struct btf_type *tracepoint(const struct btf *btf, const char *name)
+static const struct btf_type *tracepoint(const struct kernel *kernel, const char *name)
 {
 	const struct btf_type *type;
 	char symbol[128];
-	int id;
 
 	snprintf(symbol, sizeof(symbol), "btf_trace_%s", name);
-	id = btf__find_by_name_kind(btf, symbol, BTF_KIND_TYPEDEF);
-	if (id < 0)
+	type = find_type(kernel->btf, kernel->types, symbol, BTF_KIND_TYPEDEF);
+	if (!type)
 		return NULL;
-	type = btf__type_by_id(btf, btf__type_by_id(btf, id)->type); /* a pointer */
-	type = btf__type_by_id(btf, type->type);
+	type = btf__type_by_id(kernel->btf, type->type); /* a pointer */
+	type = btf__type_by_id(kernel->btf, type->type);
 	return btf_is_func_proto(type) ? type : NULL;
 }
 
 /* Whether the argument of this number is of this enum. The first parameter is a void *, and no argument. */
-static bool argument_is(const struct btf *btf, const char *name, int argument,
+static bool argument_is(const struct kernel *kernel, const char *name, int argument,
 			const char *enumeration)
 {
-	const struct btf_type *function = tracepoint(btf, name), *type;
+	const struct btf_type *function = tracepoint(kernel, name), *type;
 
 	if (!function || btf_vlen(function) < argument + 2)
 		return false;
-	type = btf__type_by_id(btf, btf_params(function)[argument + 1].type);
+	type = btf__type_by_id(kernel->btf, btf_params(function)[argument + 1].type);
 	return type && btf_is_enum(type) &&
-	       !strcmp(btf__name_by_offset(btf, type->name_off), enumeration);
+	       !strcmp(btf__name_by_offset(kernel->btf, type->name_off), enumeration);
 }
 
 static bool first_line_has(const char *path, const char *words)
@@ -133,11 +144,12 @@ static void open_btf(struct kernel *kernel)
 	kernel->btf = btf__load_vmlinux_btf();
 	if (!kernel->btf)
 		return;
+	kernel->types = types__open(kernel->btf, NULL);
 	open_modules(kernel);
-	kernel->get_func_arg = has_enumerator(kernel->btf, "bpf_func_id", "BPF_FUNC_get_func_arg");
-	kernel->deferred_enqueue = has_member(kernel->btf, "Qdisc", "defer_list");
-	kernel->drop_reasons = argument_is(kernel->btf, "kfree_skb", 2, "skb_drop_reason");
-	kernel->counts_misses = has_member(kernel->btf, "bpf_prog_info", "recursion_misses");
+	kernel->get_func_arg = has_enumerator(kernel, "bpf_func_id", "BPF_FUNC_get_func_arg");
+	kernel->deferred_enqueue = has_member(kernel, "Qdisc", "defer_list");
+	kernel->drop_reasons = argument_is(kernel, "kfree_skb", 2, "skb_drop_reason");
+	kernel->counts_misses = has_member(kernel, "bpf_prog_info", "recursion_misses");
 }
 
 int kernel__open(struct kernel *kernel)
@@ -150,8 +162,11 @@ int kernel__open(struct kernel *kernel)
 
 void kernel__close(struct kernel *kernel)
 {
-	for (int i = 0; i < KERNEL_MODULES; i++)
+	for (int i = 0; i < KERNEL_MODULES; i++) {
+		types__close(kernel->modules[i].types);
 		btf__free(kernel->modules[i].btf);
+	}
+	types__close(kernel->types);
 	btf__free(kernel->btf);
 	symbols__free(kernel->symbols);
 }
@@ -167,18 +182,18 @@ int kernel__reload_symbols(struct kernel *kernel)
 	return 0;
 }
 
-/* Of the module itself, or NULL. */
-static const struct btf *module_btf(const struct kernel *kernel, const char *module)
+/* A module that has BTF of its own, or NULL. */
+static const struct kernel_module *with_btf(const struct kernel *kernel, const char *name)
 {
 	for (int i = 0; i < KERNEL_MODULES && kernel->modules[i].name; i++)
-		if (!strcmp(kernel->modules[i].name, module))
-			return kernel->modules[i].btf;
+		if (!strcmp(kernel->modules[i].name, name))
+			return kernel->modules[i].btf ? &kernel->modules[i] : NULL;
 	return NULL;
 }
 
 bool kernel__has_module_btf(const struct kernel *kernel, const char *name)
 {
-	return module_btf(kernel, name);
+	return with_btf(kernel, name);
 }
 
 enum module_state kernel__module_state(const struct kernel *kernel, const char *name)
@@ -203,28 +218,23 @@ __u64 kernel__function(const struct kernel *kernel, enum vmlat_hook id)
 
 bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name)
 {
-	const struct btf *btf = module_btf(kernel, module);
+	const struct kernel_module *owner = with_btf(kernel, module);
 
-	btf = btf ? btf : kernel->btf;
-	return btf && btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+	if (owner)
+		return find_type(owner->btf, owner->types, name, BTF_KIND_FUNC);
+	return kernel->btf && find_type(kernel->btf, kernel->types, name, BTF_KIND_FUNC);
 }
 
 bool kernel__has_tracepoint(const struct kernel *kernel, const char *name)
 {
-	return kernel->btf && tracepoint(kernel->btf, name);
+	return kernel->btf && tracepoint(kernel, name);
 }
 
-/* The name of `value` in an enum, behind `prefix`; names without it (bounds, masks) are none. */
-static const char *enumerator(const struct btf *btf, const char *type, const char *prefix,
-			      __u32 value)
+/* The name of `value` in an enum (NULL: none), behind `prefix`; names without it (bounds, masks) are none. */
+static const char *enumerator(const struct btf *btf, const struct btf_type *enumeration,
+			      const char *prefix, __u32 value)
 {
-	int id = btf__find_by_name_kind(btf, type, BTF_KIND_ENUM);
-	const struct btf_type *enumeration;
-
-	if (id < 0)
-		return NULL;
-	enumeration = btf__type_by_id(btf, id);
-	for (int i = 0; i < btf_vlen(enumeration); i++) {
+	for (int i = 0; enumeration && i < btf_vlen(enumeration); i++) {
 		const struct btf_enum *entry = &btf_enum(enumeration)[i];
 		const char *name = btf__name_by_offset(btf, entry->name_off);
 
@@ -236,11 +246,14 @@ static const char *enumerator(const struct btf *btf, const char *type, const cha
 
 const char *kernel__drop_reason(const struct kernel *kernel, __u32 reason)
 {
-	const char *name = enumerator(kernel->btf, "skb_drop_reason", "SKB_DROP_REASON_", reason);
-	const struct btf *openvswitch = module_btf(kernel, "openvswitch");
+	const struct kernel_module *openvswitch = with_btf(kernel, "openvswitch");
+	const struct btf_type *reasons =
+		find_type(kernel->btf, kernel->types, "skb_drop_reason", BTF_KIND_ENUM);
+	const char *name = enumerator(kernel->btf, reasons, "SKB_DROP_REASON_", reason);
 
+	if (name || !openvswitch)
+		return name;
 	/* subsystems have reasons of their own (6.4), openvswitch since 6.6 */
-	if (!name && openvswitch)
-		name = enumerator(openvswitch, "ovs_drop_reason", "OVS_DROP_", reason);
-	return name;
+	reasons = find_type(openvswitch->btf, openvswitch->types, "ovs_drop_reason", BTF_KIND_ENUM);
+	return enumerator(openvswitch->btf, reasons, "OVS_DROP_", reason);
 }

@@ -10,12 +10,14 @@
 #include "symbols.h"
 
 struct btf;
+struct types;
 
 enum { KERNEL_MODULES = 8 }; /* that hooks are in: room for those of include/hooks.h */
 
 struct kernel_module {
 	const char *name; /* NULL: this place is free */
 	struct btf *btf; /* NULL when it is built in, not loaded, or without module BTF */
+	struct types *types; /* of btf; NULL: look for them one by one */
 };
 
 /* Ways of attaching, as bits. */
@@ -32,6 +34,7 @@ struct kernel {
 	struct symbols *symbols; /* NULL: there are none, see symbols_error */
 	int symbols_error; /* errno */
 	struct btf *btf; /* vmlinux; NULL: there is none */
+	struct types *types; /* of btf; NULL: look for them one by one */
 	struct kernel_module modules[KERNEL_MODULES];
 	bool kprobes;
 	bool get_func_arg; /* the helper, 5.17 */

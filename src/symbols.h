@@ -20,16 +20,16 @@ void symbols__free(struct symbols *symbols);
 bool symbols__hidden(const struct symbols *symbols);
 
 /* Address of the function of exactly this name in this module ("": the kernel), 0 if none. */
-__u64 symbols__address(const struct symbols *symbols, const char *module, const char *name);
+__u64 symbols__address(struct symbols *symbols, const char *module, const char *name);
 
 /* Whether there is such a function: true also where its address is hidden. */
-bool symbols__has(const struct symbols *symbols, const char *module, const char *name);
+bool symbols__has(struct symbols *symbols, const char *module, const char *name);
 
 /*
  * The suffix that the compiler gave what it made of the function: ".isra.0" where there is only
  * foo.isra.0. NULL: there is none either. Belongs to `symbols`.
  */
-const char *symbols__suffix(const struct symbols *symbols, const char *module, const char *name);
+const char *symbols__suffix(struct symbols *symbols, const char *module, const char *name);
 
 /*
  * Address of a variable of the kernel itself, of those that are looked for ("page_offset_base",
@@ -45,6 +45,6 @@ bool symbols__has_module(const struct symbols *symbols, const char *module);
  * near before it (BPF programs stand between the modules, and may have no symbol). The name
  * belongs to `symbols`.
  */
-const char *symbols__name(const struct symbols *symbols, __u64 address, __u64 *offset);
+const char *symbols__name(struct symbols *symbols, __u64 address, __u64 *offset);
 
 #endif

@@ -102,7 +102,7 @@ static void a_module_is_there_when_it_has_a_function(void **state)
 	symbols__free(symbols);
 }
 
-static void assert_name(const struct symbols *symbols, __u64 address, const char *name,
+static void assert_name(struct symbols *symbols, __u64 address, const char *name,
 			__u64 expected_offset)
 {
 	__u64 offset = ~0ULL;
