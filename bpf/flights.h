@@ -721,6 +721,8 @@ static __always_inline struct vmlat_flight *new_flight(struct cpu_state *cpu)
 			return NULL;
 		cpu->slot = index;
 		cpu->ready = 1;
+		if (index >= cpu->slots)
+			cpu->slots = index + 1;
 	}
 	slot = slot_at(cpu->slot);
 	if (!slot)

@@ -134,7 +134,9 @@ struct scratch {
 
 struct cpu_state {
 	struct vmlat_counters count;
-	__u64 number; /* of the CPU; user space writes it, behind the counters */
+	/* user space knows these two, behind the counters */
+	__u64 number; /* of the CPU */
+	__u64 slots; /* all that it ever took are below */
 	struct tap_call tap_call;
 	__u32 ready; /* `slot` is valid */
 	__u32 slot; /* private to this CPU: the packet in its call stack, or empty */

@@ -21,7 +21,18 @@
 #include "ring.h"
 #include "vmlat.skel.h"
 
-enum { STACKS = 16384, MAX_STACK = 127 };
+enum {
+	STACKS = 16384,
+	MAX_STACK = 127,
+	FLIGHTS_STEP = 256, /* mapped at a time */
+};
+
+/* What user space knows of struct cpu_state. */
+struct cpu_value {
+	struct vmlat_counters counters;
+	__u64 number;
+	__u64 slots;
+};
 
 struct tracer {
 	struct vmlat_bpf *object;
@@ -33,9 +44,10 @@ struct tracer {
 	flight_handler handler;
 	void *context;
 	struct vmlat_config *config; /* mapped */
-	void *flights; /* mapped: struct vmlat_flight at each stride */
+	void *flights; /* mapped: struct vmlat_flight at each stride; NULL: none so far */
 	size_t stride;
 	size_t flight_count;
+	size_t mapped; /* of these */
 	struct cpus cpus;
 	struct collector *collector;
 	__u64 orphans; /* of the BPF side's count, those that a walk was arranged for */
@@ -222,27 +234,19 @@ static int number_cpus(struct tracer *tracer)
 	if (!values)
 		return -ENOMEM;
 	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
-		*(__u64 *)(values + cpu * stride + sizeof(struct vmlat_counters)) =
-			tracer->cpus.number[cpu];
+		((struct cpu_value *)(values + cpu * stride))->number = tracer->cpus.number[cpu];
 	return bpf_map_update_elem(bpf_map__fd(map), &zero, values, BPF_ANY) ? -errno : 0;
 }
 
-static int map_memory(struct tracer *tracer)
+static int map_settings(struct tracer *tracer)
 {
-	const struct bpf_map *flights = tracer->object->maps.flights;
-	void *memory;
+	void *memory = mmap(NULL, page_align(sizeof(*tracer->config)), PROT_READ | PROT_WRITE,
+			    MAP_SHARED, bpf_map__fd(tracer->object->maps.settings), 0);
 
-	memory = mmap(NULL, page_align(sizeof(*tracer->config)), PROT_READ | PROT_WRITE, MAP_SHARED,
-		      bpf_map__fd(tracer->object->maps.settings), 0);
 	if (memory == MAP_FAILED)
 		return -errno;
 	tracer->config = memory;
-	tracer->stride = (bpf_map__value_size(flights) + 7) / 8 * 8;
-	memory = mmap(NULL, page_align(tracer->stride * tracer->flight_count), PROT_READ,
-		      MAP_SHARED, bpf_map__fd(flights), 0);
-	if (memory == MAP_FAILED)
-		return -errno;
-	tracer->flights = memory;
+	tracer->stride = (bpf_map__value_size(tracer->object->maps.flights) + 7) / 8 * 8;
 	return 0;
 }
 
@@ -261,7 +265,7 @@ static int handle_record(void *context, void *data, size_t size)
 
 static int fill(struct tracer *tracer, const struct options *options, const struct devices *devices)
 {
-	int error = map_memory(tracer);
+	int error = map_settings(tracer);
 
 	if (error)
 		return error;
@@ -339,6 +343,14 @@ static int load_and_attach(struct tracer *tracer, const struct options *options,
 	return attach(tracer, kernel);
 }
 
+static void unmap_flights(struct tracer *tracer)
+{
+	if (tracer->flights)
+		munmap(tracer->flights, page_align(tracer->stride * tracer->mapped));
+	tracer->flights = NULL;
+	tracer->mapped = 0;
+}
+
 static void unload(struct tracer *tracer)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
@@ -347,14 +359,12 @@ static void unload(struct tracer *tracer)
 	}
 	ring__close(tracer->ring);
 	collector__close(tracer->collector);
-	if (tracer->flights)
-		munmap(tracer->flights, page_align(tracer->stride * tracer->flight_count));
+	unmap_flights(tracer);
 	if (tracer->config)
 		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
 	tracer->ring = NULL;
 	tracer->collector = NULL;
-	tracer->flights = NULL;
 	tracer->config = NULL;
 	tracer->object = NULL;
 }
@@ -492,6 +502,58 @@ static void expire(const struct tracer *tracer, const struct vmlat_flight *fligh
 		log_debug("a flight cannot be ended: %s", strerror(-error));
 }
 
+/* The value of this entry that each CPU has, `*stride` bytes apart; NULL: errno says why. */
+static char *cpu_values(const struct tracer *tracer, const struct bpf_map *map, const void *key,
+			size_t *stride)
+{
+	char *values;
+
+	*stride = (bpf_map__value_size(map) + 7) / 8 * 8;
+	values = calloc(tracer->cpus.count, *stride);
+	if (values && !bpf_map_lookup_elem(bpf_map__fd(map), key, values))
+		return values;
+	free(values);
+	return NULL;
+}
+
+/* All flights that there ever were are in slots below this one. */
+static size_t used_slots(const struct tracer *tracer)
+{
+	__u32 zero = 0;
+	size_t stride, used = 0;
+	cleanup_free char *values = cpu_values(tracer, tracer->object->maps.cpus, &zero, &stride);
+
+	for (int cpu = 0; values && cpu < tracer->cpus.count; cpu++) {
+		const struct cpu_value *value = (void *)(values + cpu * stride);
+
+		used = value->slots > used ? value->slots : used;
+	}
+	return used;
+}
+
+/*
+ * Maps the slots that may be in use, since what is mapped is resident. Where that fails the others
+ * are looked at.
+ */
+static void map_flights(struct tracer *tracer)
+{
+	size_t count = (used_slots(tracer) + FLIGHTS_STEP - 1) / FLIGHTS_STEP * FLIGHTS_STEP;
+	void *memory;
+
+	count = count < tracer->flight_count ? count : tracer->flight_count;
+	if (count <= tracer->mapped)
+		return;
+	memory = mmap(NULL, page_align(tracer->stride * count), PROT_READ, MAP_SHARED,
+		      bpf_map__fd(tracer->object->maps.flights), 0);
+	if (memory == MAP_FAILED) {
+		log_debug("the flights cannot be mapped: %s", strerror(errno));
+		return;
+	}
+	unmap_flights(tracer);
+	tracer->flights = memory;
+	tracer->mapped = count;
+}
+
 static const struct vmlat_flight *flight_at(const struct tracer *tracer, size_t slot)
 {
 	return (void *)((char *)tracer->flights + slot * tracer->stride);
@@ -502,7 +564,8 @@ size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 	__u64 now = monotonic_ns(), last_ns;
 	size_t count = 0;
 
-	for (size_t slot = 0; slot < tracer->flight_count; slot++) {
+	map_flights(tracer);
+	for (size_t slot = 0; slot < tracer->mapped; slot++) {
 		const struct vmlat_flight *flight = flight_at(tracer, slot);
 
 		last_ns = __atomic_load_n(&flight->last_ns, __ATOMIC_ACQUIRE);
@@ -530,7 +593,7 @@ static bool is_up(const struct tracer *tracer, const struct upcall_entry *entry)
 {
 	const struct vmlat_flight *flight = flight_at(tracer, entry->slot);
 
-	return entry->slot < tracer->flight_count && flight->generation == entry->generation &&
+	return entry->slot < tracer->mapped && flight->generation == entry->generation &&
 	       (flight->place == VMLAT_UPCALLED || flight->place == VMLAT_PARTED);
 }
 
@@ -567,6 +630,7 @@ void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns)
 	if (!tracer->forget_ns || now < tracer->forget_ns)
 		return;
 	tracer->forget_ns = 0;
+	map_flights(tracer);
 	forget_before(tracer, now - timeout_ns);
 }
 
@@ -577,19 +641,15 @@ const struct hook_choice *tracer__hook(const struct tracer *tracer, enum vmlat_h
 	return &tracer->hooks[hook];
 }
 
-/*
- * Adds up the __u64 numbers that each CPU's value of this entry begins with, into `sums`.
- */
+/* Adds up the __u64 numbers that each CPU's value of this entry begins with, into `sums`. */
 static int sum_cpus(const struct tracer *tracer, const struct bpf_map *map, const void *key,
 		    __u64 *sums, size_t numbers)
 {
-	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
-	cleanup_free char *values = calloc(tracer->cpus.count, stride);
+	size_t stride;
+	cleanup_free char *values = cpu_values(tracer, map, key, &stride);
 
 	memset(sums, 0, numbers * sizeof(*sums));
 	if (!values)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(bpf_map__fd(map), key, values))
 		return -errno;
 	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
 		for (size_t i = 0; i < numbers; i++)
