@@ -301,6 +301,7 @@ const volatile struct vmlat_features features = {
 	.receive_entry = 1,
 	.bridges = 1,
 	.wake_shift = 8,
+	.sample_below = 1,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
 	.tap_out = 1,

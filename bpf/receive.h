@@ -53,7 +53,21 @@ GLOBAL int parse_paged(__u64 address)
 	return parse_received(cpu, skb, false, true, &length);
 }
 
-/* Its flow is in the scratch; what the filter says of it. */
+/* Its Ethernet addresses, in the scratch; zeros where it has none. */
+static __always_inline const __u8 *read_mac(struct cpu_state *cpu, const struct sk_buff *skb,
+					    bool direct)
+{
+	const unsigned char *head = direct ? skb->head : BPF_CORE_READ(skb, head);
+	__u8 *mac = cpu->scratch.content.mac;
+
+	if (bpf_probe_read_kernel(
+		    mac, sizeof(cpu->scratch.content.mac),
+		    head + (direct ? skb->mac_header : BPF_CORE_READ(skb, mac_header))))
+		__builtin_memset(mac, 0, sizeof(cpu->scratch.content.mac));
+	return mac;
+}
+
+/* Its flow is in the scratch; what filter and sample say of it. */
 static __always_inline enum vmlat_refusal examine(struct cpu_state *cpu,
 						  const struct vmlat_config *config,
 						  const struct sk_buff *skb, bool direct,
@@ -69,7 +83,9 @@ static __always_inline enum vmlat_refusal examine(struct cpu_state *cpu,
 		cpu->count.truncated++;
 	else if (parsed == PARSED_MALFORMED)
 		cpu->count.malformed++;
-	return filter_flow(&config->filter, &cpu->scratch.flow);
+	if (!samples_all() && !cpu->scratch.flow.family)
+		know_by_mac(&cpu->scratch.flow, read_mac(cpu, skb, direct));
+	return choose_flow(&config->filter, &cpu->scratch.flow);
 }
 
 static __always_inline void count_refusal(struct cpu_state *cpu, enum vmlat_refusal refusal)

@@ -553,7 +553,9 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 		scratch->content.in_port = in_port;
 		flight = flight_comes_back(cpu, &scratch->content, &known);
 	}
-	if (!known && config->armed && filter_flow(&config->filter, &scratch->flow) == VMLAT_PASSED)
+	if (!samples_all() && !scratch->flow.family)
+		know_by_mac(&scratch->flow, scratch->content.mac);
+	if (!known && config->armed && choose_flow(&config->filter, &scratch->flow) == VMLAT_PASSED)
 		cpu->count.unstarted++;
 	if (!flight)
 		return 0;

@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "filter.h"
+#include "sampling.h"
 #include "flights.h"
 #include "statistics.h"
 #include "tap.h"

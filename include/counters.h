@@ -14,7 +14,8 @@
 	X(DST_IP, "--dst-ip")     \
 	X(SRC_PORT, "--src-port") \
 	X(DST_PORT, "--dst-port") \
-	X(FRAGMENT, "a port of a fragment whose first was not seen")
+	X(FRAGMENT, "a port of a fragment whose first was not seen") \
+	X(SAMPLE, "--sample")
 
 enum vmlat_refusal {
 #define X(id, name) VMLAT_REFUSED_##id,

@@ -120,7 +120,7 @@ static void json_header(const struct report_context *context, const struct times
 	add_string(object, "host", host.nodename);
 	add_string(object, "start", json_time(start, text));
 	json_object_object_add(object, "filter", filter_object(context));
-	add_count(object, "sample", 1);
+	add_count(object, "sample", context->options->sample);
 	json_object_object_add(object, "hooks", hook_list(context->tracer, false));
 	json_object_object_add(object, "missing", hook_list(context->tracer, true));
 	write_line(context->out, object);

@@ -23,6 +23,7 @@ enum {
 	OPT_READY_FILE,
 	OPT_INTERVAL,
 	OPT_HISTOGRAM,
+	OPT_SAMPLE,
 	OPT_STRICT,
 };
 
@@ -32,6 +33,7 @@ enum {
 	DEFAULT_TIMEOUT_S = 5,
 	DEFAULT_BUFFER_KIB = 8192,
 	MAX_BUFFER_KIB = 1 << 20,
+	MAX_SAMPLE = 1000000,
 };
 
 const char *argp_program_version = "vmlat " VMLAT_VERSION;
@@ -83,6 +85,7 @@ static const struct argp_option table[] = {
 	{ "src-port", OPT_SRC_PORT, "PORT[-PORT]", 0, "TCP and UDP", 0 },
 	{ "dst-port", OPT_DST_PORT, "PORT[-PORT]", 0, "", 0 },
 	{ "protocol", 'P', "LIST", 0, "tcp, udp, icmp (v4 and v6), any (any)", 0 },
+	{ "sample", OPT_SAMPLE, "N", 0, "one flow in N, both ways; the others cost less (1)", 0 },
 	{ NULL, 0, NULL, 0, "Where:", 2 },
 	{ "vm-interface", 'i', "LIST", 0, "taps, by name", 0 },
 	{ "vm", OPT_VM, "LIST", 0, "VMs, by the name of the running QEMU: all their taps", 0 },
@@ -225,6 +228,10 @@ static const char *parse_selection(int key, char *text, struct options *options,
 		return parse_ports(text, &filter->dst_port);
 	case 'P':
 		return parse_protocols(text, &filter->protocols);
+	case OPT_SAMPLE:
+		return parse_number(text, 1, MAX_SAMPLE, &options->sample)
+			       ? "is no number from 1 to 1000000"
+			       : NULL;
 	case 'i':
 		return add_list(text, &options->devices.taps);
 	case OPT_VM:
@@ -405,6 +412,7 @@ static void set_defaults(struct options *options)
 	options->devices.directions = VMLAT_BOTH;
 	options->outcomes = ((1U << VMLAT_OUTCOME_COUNT) - 1) & ~(1U << VMLAT_DIVERTED) &
 			    ~(1U << VMLAT_MERGED) & ~(1U << VMLAT_IN_FLIGHT);
+	options->sample = 1;
 	options->flights = DEFAULT_FLIGHTS;
 	options->timeout_ns = DEFAULT_TIMEOUT_S * 1000000000ULL;
 	options->buffer_bytes = DEFAULT_BUFFER_KIB * 1024;

@@ -32,6 +32,7 @@ struct options {
 	bool verbose;
 	bool quiet;
 	enum attach_mode attach;
+	__u64 sample; /* measure one flow in so many, 1: all */
 	__u64 flights;
 	__u64 timeout_ns;
 	__u64 buffer_bytes; /* of the ring buffer, a power of two */

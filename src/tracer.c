@@ -160,6 +160,7 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 		.kfree_skb_reason = kernel->drop_reasons,
 		.qdisc_enqueue = !!tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach,
 		.tunnels = tracer->use.tunnels,
+		.sample_below = (1ULL << 32) / options->sample,
 		.wake_shift = __builtin_ctzll(options->buffer_bytes / 16),
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
 		.bridges = tracer->use.bridges,

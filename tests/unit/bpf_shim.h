@@ -63,5 +63,6 @@ static long bpf_probe_read_kernel(void *to, size_t size, const void *from);
 #pragma GCC diagnostic pop
 #include "packet.h"
 #include "filter.h"
+#include "sampling.h"
 
 #endif
