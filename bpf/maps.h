@@ -155,7 +155,6 @@ struct cpu_state {
 	__u64 merging; /* skb that GRO has in hand */
 	__u64 joining; /* skb that a reassembly has in hand */
 	__u64 keeping; /* skb that a bridge keeps for the host, when its only copy goes on */
-	volatile __u64 bucket; /* see count_time */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
 	struct scratch scratch; /* softirqs are off */

@@ -40,31 +40,30 @@ static __always_inline struct vmlat_statistics *statistics_of(struct cpu_state *
 	return cpus ? bpf_map_lookup_elem(cpus, &number) : NULL;
 }
 
-/* 1: it is the first in its bucket, or the longest of all. */
-GLOBAL int count_time(__u32 row, __u32 pair, __u64 ns)
+/* Of its many ways to a result the verifier sees one. */
+GLOBAL __u32 bucket_of(__u64 ns)
 {
-	struct cpu_state *cpu = this_cpu();
-	struct vmlat_statistics *statistics = cpu ? statistics_of(cpu, row) : NULL;
-	struct vmlat_distribution *times = statistics ? distribution_of(statistics, pair) : NULL;
-	bool remarkable;
-	__u64 bucket;
+	return vmlat_bucket(ns);
+}
 
-	if (!times)
-		return 0;
-	cpu->bucket = vmlat_bucket(ns);
-	bucket = cpu->bucket; /* the verifier need not know which way it came by */
+/* True: it is the first in its bucket, or the longest of all. */
+static __always_inline bool count_time(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
+{
+	struct vmlat_distribution *times = distribution_of(statistics, pair);
+	__u64 bucket = bucket_of(ns);
+	bool longest;
+
 	barrier_var(bucket);
-	if (bucket >= VMLAT_BUCKETS)
-		return 0;
+	if (!times || bucket >= VMLAT_BUCKETS)
+		return false;
 	barrier_var(bucket);
-	remarkable = times->bucket[bucket]++ == 0 || ns > times->max;
+	longest = ns > times->max;
 	times->sum += ns;
-	if (ns > times->max)
+	if (longest)
 		times->max = ns;
-	if (!times->count || ns < times->min)
+	if (ns < times->min)
 		times->min = ns;
-	times->count++;
-	return remarkable;
+	return times->bucket[bucket]++ == 0 || longest;
 }
 
 /* The interface whose statistics this flight belongs to. */
@@ -117,26 +116,25 @@ GLOBAL int order_visits(__u32 slot)
 GLOBAL int count_flight(__u32 slot)
 {
 	struct vmlat_flight *flight = flight_at(slot);
-	const struct vmlat_statistics *statistics;
+	struct vmlat_statistics *statistics;
 	struct cpu_state *cpu = this_cpu();
-	__u32 row, pair;
+	__u32 direction;
 
 	if (!flight || !cpu)
 		return 0;
-	row = row_of(flight);
-	statistics = statistics_of(cpu, row);
+	statistics = statistics_of(cpu, row_of(flight));
 	if (!statistics) {
 		cpu->count.uncounted++;
 		return 0;
 	}
+	direction = vmlat_pair_of(flight->direction, 0);
 	for (__u32 i = 1; i < VMLAT_VISITS && i < flight->visits; i++) {
 		const struct vmlat_visit *from = &flight->visit[i - 1], *to = &flight->visit[i];
 
-		pair = vmlat_pair(from->stage, to->stage);
-		count_time(row, vmlat_pair_of(flight->direction, pair), to->ns - from->ns);
+		count_time(statistics, direction + vmlat_pair(from->stage, to->stage),
+			   to->ns - from->ns);
 	}
-	pair = vmlat_pair_of(flight->direction, VMLAT_TOTAL);
-	if (count_time(row, pair, flight->last_ns - flight->begin_ns))
+	if (count_time(statistics, direction + VMLAT_TOTAL, flight->last_ns - flight->begin_ns))
 		flight->remarkable = statistics->interval;
 	return 0;
 }
