@@ -44,7 +44,7 @@ static __always_inline int packet_leaves_bridge(void *ctx, const struct sk_buff 
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
+	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = leaving_flight(cpu, skb, &role);
 	if (!flight) {

@@ -67,7 +67,8 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, b
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || cpu->driving_skb == key_of(skb)) /* below the end device, a bond's slave */
+	if (!cpu || is_idle(cpu) ||
+	    cpu->driving_skb == key_of(skb)) /* below the end device, a bond's slave */
 		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight || flight->candidate)
@@ -224,7 +225,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	__u32 role;
 	bool end;
 
-	if (!cpu || !config)
+	if (!cpu || !config || is_idle(cpu))
 		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (flight)

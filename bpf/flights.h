@@ -96,6 +96,12 @@ static __always_inline bool remove_carrier(__u64 key)
 	return true;
 }
 
+/* No flight can be met in this call stack: what the hooks of a packet that is none look at first. */
+static __always_inline bool is_idle(const struct cpu_state *cpu)
+{
+	return !cpu->occupied && !cpu->driving_skb && !published && !cuts;
+}
+
 /* The open flight in this CPU's own slot, or NULL. */
 static __always_inline struct vmlat_flight *current_flight(struct cpu_state *cpu)
 {
@@ -351,7 +357,7 @@ static __always_inline void report_flight(struct cpu_state *cpu, struct vmlat_fl
 static __always_inline void give_slot_away(struct cpu_state *cpu, const struct vmlat_flight *flight)
 {
 	if (cpu->ready && cpu->slot == flight->slot)
-		cpu->ready = 0;
+		cpu->ready = cpu->occupied = 0;
 }
 
 static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_flight *flight)
@@ -360,7 +366,9 @@ static __always_inline void release_slot(struct cpu_state *cpu, struct vmlat_fli
 
 	flight->place = VMLAT_FREE;
 	/* a thread may be here, whom a softirq interrupts: only that one gives this CPU a slot */
-	if (!cpu->ready || cpu->slot != slot)
+	if (cpu->ready && cpu->slot == slot)
+		cpu->occupied = 0;
+	else
 		bpf_map_push_elem(&free_slots, &slot, 0);
 }
 
@@ -704,7 +712,7 @@ static __always_inline void vacate_slot(struct cpu_state *cpu)
 	if (!slot)
 		return;
 	if (slot->flight.place == VMLAT_DRIVING)
-		cpu->ready = 0;
+		cpu->ready = cpu->occupied = 0;
 	else if (slot->flight.place == VMLAT_ON_CPU && !slot->flight.candidate)
 		publish_late(cpu, &slot->flight);
 }
@@ -743,7 +751,7 @@ static __always_inline void adopt_flight(struct cpu_state *cpu, struct vmlat_fli
 	if (cpu->ready)
 		bpf_map_push_elem(&free_slots, &own, 0);
 	cpu->slot = flight->slot;
-	cpu->ready = 1;
+	cpu->ready = cpu->occupied = 1;
 	flight->cpu = cpu->number;
 	flight->place = VMLAT_ON_CPU;
 }

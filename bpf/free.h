@@ -11,7 +11,7 @@ static __always_inline int packet_dropped(const struct sk_buff *skb, __u64 locat
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
+	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight)
@@ -53,7 +53,7 @@ static __always_inline int packet_consumed(void *ctx, const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
+	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight)

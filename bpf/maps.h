@@ -111,6 +111,9 @@ struct tap_call {
 	__u64 thread; /* pid_tgid; 0: none */
 	__u64 device; /* address of the tap's net_device */
 	__u64 ns;
+	__u64 jiffies;
+	__u64 named; /* the thread whose name comm is */
+	__u64 named_jiffies;
 	char comm[VMLAT_COMM];
 	__u16 packets;
 	__u16 given; /* as packets, or 0: another call within this one brings it */
@@ -139,6 +142,7 @@ struct cpu_state {
 	__u64 slots; /* all that it ever took are below */
 	struct tap_call tap_call;
 	__u32 ready; /* `slot` is valid */
+	__u32 occupied; /* a flight may be in it that this CPU knows */
 	__u32 slot; /* private to this CPU: the packet in its call stack, or empty */
 	__u32 driving_segments; /* that the skb stands for */
 	struct flight_ref driving; /* between net_dev_start_xmit and net_dev_xmit */

@@ -94,6 +94,14 @@ static __always_inline void count_refusal(struct cpu_state *cpu, enum vmlat_refu
 		cpu->count.refused[refusal]++;
 }
 
+/* A packet as it comes from a selected device. */
+struct arrival {
+	const struct sk_buff *skb;
+	const struct vmlat_interface *interface;
+	struct tap_call *call; /* that brought it, or NULL */
+	bool early; /* RPS may still send it to another CPU */
+};
+
 static __always_inline void fill_flight(struct vmlat_flight *flight, const struct cpu_state *cpu,
 					const struct sk_buff *skb, __u32 length, __u32 interface)
 {
@@ -130,11 +138,9 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 
 /* Its way begins with the tap's call that brought it, as far as that is known. */
 static __always_inline void begin_at_tap(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight, __u64 device,
+					 struct vmlat_flight *flight, const struct tap_call *call,
 					 enum vmlat_hook hook)
 {
-	const struct tap_call *call = tap_call_of(cpu, device);
-
 	flight->pid = bpf_get_current_pid_tgid() >> 32;
 	if (call) {
 		flight->begin_ns = call->ns;
@@ -169,17 +175,20 @@ static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight
 
 /* A tap where TX does not start may still bring another VM's RX. */
 static __always_inline void begin_flight(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight, const struct sk_buff *skb,
-					 __u32 roles, __u8 candidate, bool early)
+					 struct vmlat_flight *flight, const struct arrival *arrival,
+					 __u8 candidate)
 {
+	__u32 roles = arrival->interface->roles;
+
 	flight->direction = roles & VMLAT_ROLE_TX_START ? VMLAT_TX : VMLAT_RX;
 	flight->candidate = candidate;
 	if (roles & VMLAT_ROLE_TAP)
-		begin_at_tap(ctx, cpu, flight, (__u64)skb->dev,
-			     early ? VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY
-				   : VMLAT_HOOK_NETIF_RECEIVE_SKB);
+		begin_at_tap(ctx, cpu, flight, arrival->call,
+			     arrival->early ? VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY
+					    : VMLAT_HOOK_NETIF_RECEIVE_SKB);
 	else
 		begin_at_nic(ctx, cpu, flight);
+	cpu->occupied = 1;
 	barrier();
 	flight->place = VMLAT_ON_CPU;
 	if (candidate)
@@ -199,16 +208,17 @@ static __always_inline __u8 beginning(const struct cpu_state *cpu,
 	return VMLAT_CANDIDATE;
 }
 
-/* A packet of a selected device; `early`: RPS may still send it to another CPU. */
+/* A packet of a selected device, which the filter may take. */
 static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 					 const struct vmlat_config *config,
-					 const struct vmlat_interface *interface,
-					 const struct sk_buff *skb, bool early)
+					 const struct arrival *arrival)
 {
-	__u32 roles = interface->roles, length;
+	const struct vmlat_interface *interface = arrival->interface;
+	const struct sk_buff *skb = arrival->skb;
+	__u32 length;
 	enum vmlat_refusal refusal = examine(cpu, config, skb, true, &length);
+	__u8 candidate = beginning(cpu, config, interface->roles);
 	struct vmlat_flight *flight;
-	__u8 candidate = beginning(cpu, config, roles);
 
 	if (refusal != VMLAT_PASSED && candidate != VMLAT_PACKED) {
 		count_refusal(cpu, refusal);
@@ -224,23 +234,19 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 	}
 	fill_flight(flight, cpu, skb, length, interface->index);
 	flight->passed = refusal == VMLAT_PASSED;
-	begin_flight(ctx, cpu, flight, skb, roles, candidate, early);
-	hand_over(cpu, flight, skb, early);
+	begin_flight(ctx, cpu, flight, arrival, candidate);
+	hand_over(cpu, flight, skb, arrival->early);
 }
 
-static __always_inline void count_seen(struct cpu_state *cpu, const struct sk_buff *skb,
-				       __u32 roles)
+static __always_inline void count_seen(struct cpu_state *cpu, const struct arrival *arrival)
 {
-	struct tap_call *call;
-
-	if (!(roles & VMLAT_ROLE_TAP)) {
+	if (!(arrival->interface->roles & VMLAT_ROLE_TAP)) {
 		cpu->count.seen_nic++;
 		return;
 	}
 	cpu->count.seen_tap++;
-	call = tap_call_of(cpu, (__u64)skb->dev);
-	if (call)
-		call->delivered++;
+	if (arrival->call)
+		arrival->call->delivered++;
 }
 
 /* A flight that netif_receive_skb_entry started is on this CPU from here on. */
@@ -269,6 +275,7 @@ static __always_inline int goes_up(const struct sk_buff *skb)
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb, bool early)
 {
 	const struct vmlat_config *config = configuration();
+	struct arrival arrival = { .skb = skb, .early = early };
 	const struct vmlat_interface *interface;
 	struct cpu_state *cpu;
 
@@ -288,10 +295,13 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb,
 		return 0;
 	if (features.receive_entry && !early && interface->roles & VMLAT_ROLE_TAP)
 		return continue_flight(cpu, skb);
-	count_seen(cpu, skb, interface->roles);
+	arrival.interface = interface;
+	if (interface->roles & VMLAT_ROLE_TAP)
+		arrival.call = tap_call_of(cpu, (__u64)skb->dev);
+	count_seen(cpu, &arrival);
 	if (published)
 		evict_stale(number_of(cpu, key_of(skb)));
-	start_packet(ctx, cpu, config, interface, skb, early);
+	start_packet(ctx, cpu, config, &arrival);
 	return 0;
 }
 

@@ -40,7 +40,7 @@ static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
+	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = continued_flight(cpu, skb, &role);
 	if (!flight)
@@ -237,7 +237,7 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
+	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = leaving_flight(cpu, skb, &role);
 	if (!flight)

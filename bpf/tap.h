@@ -56,11 +56,24 @@ static __always_inline __u16 batched_packets(const struct msghdr *message)
 	return control.num;
 }
 
+/* A thread seldom gets another name: it is asked for anew some times a second. */
+static __always_inline void name_thread(struct tap_call *call)
+{
+	enum { SOME_JIFFIES = 25 }; /* 25 to 250 ms */
+
+	if (call->named == call->thread && call->jiffies - call->named_jiffies < SOME_JIFFIES)
+		return;
+	call->named = call->thread;
+	call->named_jiffies = call->jiffies;
+	bpf_get_current_comm(call->comm, sizeof(call->comm));
+}
+
 static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct net_device *device,
 					   bool direct, __u16 packets)
 {
 	const struct vmlat_config *config = configuration();
 	const struct vmlat_interface *interface;
+	struct tap_call *call;
 	struct cpu_state *cpu;
 
 	if (!config || !config->armed || !device)
@@ -71,14 +84,16 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	cpu = this_cpu();
 	if (!cpu)
 		return 0;
-	cpu->tap_call.thread = bpf_get_current_pid_tgid();
-	cpu->tap_call.device = (__u64)device;
-	cpu->tap_call.ns = bpf_ktime_get_ns();
-	cpu->tap_call.hook = hook;
-	cpu->tap_call.packets = packets ? packets : 1;
-	cpu->tap_call.given = packets;
-	cpu->tap_call.delivered = 0;
-	bpf_get_current_comm(cpu->tap_call.comm, sizeof(cpu->tap_call.comm));
+	call = &cpu->tap_call;
+	call->thread = bpf_get_current_pid_tgid();
+	call->device = (__u64)device;
+	call->ns = bpf_ktime_get_ns();
+	call->jiffies = bpf_jiffies64();
+	call->hook = hook;
+	call->packets = packets ? packets : 1;
+	call->given = packets;
+	call->delivered = 0;
+	name_thread(call);
 	return 0;
 }
 
@@ -105,10 +120,10 @@ static __always_inline int tap_call_ends(void)
 /* The running call that brought a packet of this device, or NULL. */
 static __always_inline struct tap_call *tap_call_of(struct cpu_state *cpu, __u64 device)
 {
-	enum { TOO_OLD_NS = 1000000000 };
+	enum { TOO_OLD_JIFFIES = 1000 }; /* 1 to 10 s */
 
 	if (cpu->tap_call.device != device || cpu->tap_call.thread != bpf_get_current_pid_tgid() ||
-	    bpf_ktime_get_ns() - cpu->tap_call.ns > TOO_OLD_NS)
+	    bpf_jiffies64() - cpu->tap_call.jiffies > TOO_OLD_JIFFIES)
 		return NULL;
 	return &cpu->tap_call;
 }

@@ -99,24 +99,32 @@ RETURN_HOOK(tun_sendmsg, tap_call_ends())
 HOOK(internal_dev_xmit, (struct sk_buff * skb),
      packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_INTERNAL_DEV_XMIT))
 
+/* Asked before the skb is, which an rx_handler's hook has to read. */
+static __always_inline bool nothing_to_meet(void)
+{
+	const struct cpu_state *cpu = this_cpu();
+
+	return !cpu || is_idle(cpu);
+}
+
 /*
  * An rx_handler: its argument is a pointer to a pointer, which the verifier does not take from ctx
  * (6.1); bpf_get_func_arg does (5.17).
  */
-#define PORT_HOOK(function, stage, hook)                                             \
-	SEC("?kprobe/" #function)                                                    \
-	int BPF_KPROBE(function##__kprobe, struct sk_buff **pointer)                 \
-	{                                                                            \
-		return packet_at_port(ctx, pointer, stage, hook);                    \
-	}                                                                            \
-	SEC("?fentry/" #function)                                                    \
-	int function##__fentry(void *ctx)                                            \
-	{                                                                            \
-		__u64 pointer;                                                       \
-                                                                                     \
-		if (bpf_get_func_arg(ctx, 0, &pointer))                              \
-			return 0;                                                    \
-		return packet_at_port(ctx, (struct sk_buff **)pointer, stage, hook); \
+#define PORT_HOOK(function, stage, hook)                                                  \
+	SEC("?kprobe/" #function)                                                         \
+	int BPF_KPROBE(function##__kprobe, struct sk_buff **pointer)                      \
+	{                                                                                 \
+		return nothing_to_meet() ? 0 : packet_at_port(ctx, pointer, stage, hook); \
+	}                                                                                 \
+	SEC("?fentry/" #function)                                                         \
+	int function##__fentry(void *ctx)                                                 \
+	{                                                                                 \
+		__u64 pointer;                                                            \
+                                                                                          \
+		if (nothing_to_meet() || bpf_get_func_arg(ctx, 0, &pointer))              \
+			return 0;                                                         \
+		return packet_at_port(ctx, (struct sk_buff **)pointer, stage, hook);      \
 	}
 
 static __always_inline int packet_at_port(void *ctx, struct sk_buff **pointer,

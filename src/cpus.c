@@ -46,3 +46,13 @@ int cpus__find(struct cpus *cpus)
 		return errno ? -errno : -EINVAL;
 	return cpus__parse(cpus, line);
 }
+
+unsigned int cpus__room(const struct cpus *cpus)
+{
+	int room = 0;
+
+	for (int i = 0; i < cpus->count; i++)
+		if (cpus->number[i] >= room)
+			room = cpus->number[i] + 1;
+	return room;
+}

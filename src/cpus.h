@@ -17,6 +17,9 @@ struct cpus {
 /* Reads the possible CPUs. 0 or -errno. */
 int cpus__find(struct cpus *cpus);
 
+/* How many entries an array has that is indexed by the number of a CPU. */
+unsigned int cpus__room(const struct cpus *cpus);
+
 /* Reads a list such as "0-3,8". 0 or -EINVAL. */
 int cpus__parse(struct cpus *cpus, const char *list);
 

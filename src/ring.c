@@ -22,8 +22,7 @@ struct ring *ring__open(int map, ring_buffer_sample_fn handler, void *context)
 		return NULL;
 	ring->epoll = epoll_create1(EPOLL_CLOEXEC);
 	ring->buffer = ring_buffer__new(map, handler, context, NULL);
-	if (ring->epoll >= 0 && ring->buffer &&
-	    !epoll_ctl(ring->epoll, EPOLL_CTL_ADD, map, &event))
+	if (ring->epoll >= 0 && ring->buffer && !epoll_ctl(ring->epoll, EPOLL_CTL_ADD, map, &event))
 		return ring;
 	error = errno;
 	ring__close(ring);

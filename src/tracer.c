@@ -173,7 +173,7 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
 	blamed[0] = '\0';
 	error = collector__open(&tracer->collector, tracer->object->maps.statistics_maps,
-				tracer->cpus.count);
+				cpus__room(&tracer->cpus));
 	if (!error)
 		error = vmlat_bpf__load(tracer->object);
 	return error ? load_failed(tracer, kernel, -error) : 0;
