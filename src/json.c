@@ -194,6 +194,7 @@ static void add_accounts(const struct report_context *context, struct json_objec
 	struct json_object *lost;
 
 	report__traffic(context, accounts, add_traffic, traffic);
+	add_count(object, "sample", context->options->sample);
 	json_object_object_add(probes, "missed",
 			       accounts->missed_known ? json_object_new_uint64(accounts->missed)
 						      : NULL);

@@ -264,8 +264,10 @@ static void print_outcome(const struct report_context *context, const struct rep
 
 static void text_header(const struct report_context *context, const struct timespec *start)
 {
-	(void)context;
 	(void)start;
+	if (context->options->sample > 1)
+		fprintf(context->out, "=== Sample: one flow in %llu ===\n\n",
+			context->options->sample);
 }
 
 static void text_packet(const struct report_context *context, const struct report *report)

@@ -95,6 +95,9 @@ void print_accounts(const struct report_context *context, const struct accounts 
 	struct traffic_lines lines = { .out = context->out };
 	FILE *out = context->out;
 
+	if (context->options->sample > 1)
+		fprintf(out, "  Sample: one flow in %llu; no other is in these counts\n",
+			context->options->sample);
 	print_equation(out, accounts, whole);
 	fprintf(out, "  Reports: %llu written, %llu lost\n", accounts->written, counters->lost);
 	fputs("  Probes missed: ", out);

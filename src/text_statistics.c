@@ -281,7 +281,10 @@ void text_statistics(const struct report_context *context, const struct interval
 
 	fprintf(out, "=== Statistics%s: ", interval->whole ? " of the whole trace" : "");
 	print_time(out, &interval->end);
-	fprintf(out, ", %.3f s ===\n", interval->seconds);
+	fprintf(out, ", %.3f s", interval->seconds);
+	if (context->options->sample > 1)
+		fprintf(out, ", one flow in %llu", context->options->sample);
+	fputs(" ===\n", out);
 	fputs("Times in n, u, m, s: nano-, micro-, milliseconds, seconds\n", out);
 	print_rows(context, interval->statistics);
 	fputc('\n', out);

@@ -33,7 +33,7 @@ EXIT = {"interface": TEXT, "outcome": TEXT_OR_NULL, "offset_ns": NUMBER_OR_NULL,
         "segments": NUMBER, "segments_lost": NUMBER}
 STAGE = {"stage": TEXT, "number": NUMBER_OR_NULL, "hook": TEXT, "offset_ns": NUMBER,
          "cpu": NUMBER, "stack": (list, NONE)}
-ACCOUNTS = {"packets": (dict,), "events": (dict,), "probes": (dict,), "not_delivered": NUMBER,
+ACCOUNTS = {"sample": NUMBER, "packets": (dict,), "events": (dict,), "probes": (dict,), "not_delivered": NUMBER,
             "unstarted": NUMBER, "drops": (list,), "traffic": (list,), "errors": (dict,),
             "lost": (dict,)}
 END = {"type": TEXT, "time": TEXT, **ACCOUNTS}

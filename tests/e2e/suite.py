@@ -34,6 +34,7 @@ import cases_identity
 import cases_bridge
 import cases_cpus
 import cases_statistics
+import cases_sample
 
 
 def check_nothing_left(before):

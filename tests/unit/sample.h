@@ -116,6 +116,7 @@ static inline int set_up_sample(void **state)
 	sample->kernel.btf = host_btf();
 	sample->devices = host_devices();
 	sample->options.devices.directions = VMLAT_BOTH;
+	sample->options.sample = 1;
 	sample->options.filter.src_port.high = sample->options.filter.dst_port.high = 65535;
 	sample->context = (struct report_context){
 		.options = &sample->options,

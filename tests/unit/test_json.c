@@ -494,13 +494,17 @@ static struct json_object *header_of(struct sample *sample)
 
 static void the_header_says_what_wrote_it_and_when(void **state)
 {
-	struct json_object *header = header_of(*state);
+	struct sample *sample = *state;
+	struct json_object *header;
+
+	sample->options.sample = 10;
+	header = header_of(sample);
 
 	assert_string(header, "type", "header");
 	assert_number(header, "schema", 1);
 	assert_string(header, "vmlat", VMLAT_VERSION);
 	assert_string(header, "start", "2026-01-15T10:30:45.123456789Z");
-	assert_number(header, "sample", 1);
+	assert_number(header, "sample", 10);
 	assert_true(strlen(json_object_get_string(field(header, "kernel"))) > 0);
 	assert_true(strlen(json_object_get_string(field(header, "host"))) > 0);
 	json_object_put(header);

@@ -91,6 +91,7 @@ static void defaults_are_those_of_the_help(void **state)
 	assert_int_equal(options.format, FORMAT_TEXT);
 	assert_int_equal(options.attach, ATTACH_AUTO);
 	assert_int_equal(options.flights, 16384);
+	assert_int_equal(options.sample, 1);
 	assert_int_equal(options.timeout_ns, 5 * SECOND);
 	assert_int_equal(options.buffer_bytes, 8 << 20);
 	assert_null(options.output);
@@ -153,7 +154,7 @@ static void options_without_a_short_name_are_taken(void **state)
 {
 	struct options options = good(LINE("--outcome=dropped,expired", "--stack", "--strict", "-q",
 					   "--ready-file=ready", "--attach=kprobe", "--flights=16",
-					   "--timeout=2.5"));
+					   "--timeout=2.5", "--sample=100"));
 
 	(void)state;
 	assert_int_equal(options.outcomes, 1U << VMLAT_DROPPED | 1U << VMLAT_EXPIRED);
@@ -165,6 +166,7 @@ static void options_without_a_short_name_are_taken(void **state)
 	assert_int_equal(options.attach, ATTACH_KPROBE);
 	assert_int_equal(good(LINE("--attach=fentry")).attach, ATTACH_FENTRY);
 	assert_int_equal(options.flights, 16);
+	assert_int_equal(options.sample, 100);
 	assert_int_equal(options.timeout_ns, 5 * SECOND / 2);
 }
 
@@ -227,6 +229,9 @@ static void a_wrong_value_names_its_option_and_what_is_wrong(void **state)
 		{ "-c1e3", "--count=1e3 is no number of packets, 1 or more" },
 		{ "-fxml", "--format=xml is none of text, json" },
 		{ "--attach=magic", "--attach=magic is none of auto, fentry, kprobe" },
+		{ "--sample=0", "--sample=0 is no number from 1 to 1000000" },
+		{ "--sample=1000001", "--sample=1000001 is no number from 1 to 1000000" },
+		{ "--sample=1/10", "--sample=1/10 is no number from 1 to 1000000" },
 		{ "--flights=15", "--flights=15 is no number from 16 to 4194304" },
 		{ "--flights=4194305", "--flights=4194305 is no number from 16 to 4194304" },
 		{ "--buffer=3", "--buffer=3 is no size from 4 to 1048576 KiB" },

@@ -397,6 +397,20 @@ static void the_trace_has_no_heading(void **state)
 	assert_string_equal(header_written(*state, &text_format), "");
 }
 
+static void a_sample_is_told_at_the_beginning_and_with_the_counts(void **state)
+{
+	struct sample *sample = *state;
+	struct accounts accounts = sample_accounts();
+
+	sample->options.sample = 10;
+	assert_string_equal(header_written(sample, &text_format),
+			    "=== Sample: one flow in 10 ===\n\n");
+	end_written(sample, &text_format, &accounts);
+	assert_non_null(strstr(sample->text, "=== Summary: 2026-01-15 10:30:45.123456 ===\n"
+					     "  Sample: one flow in 10; no other is in these counts\n"
+					     "  Packets: 1000 started"));
+}
+
 static void the_summary_has_every_term_of_the_accounting(void **state)
 {
 	struct accounts accounts = sample_accounts();
@@ -497,6 +511,7 @@ int main(void)
 		sample_test(stacks_are_symbolized_when_they_were_taken),
 		sample_test(a_stack_has_no_frame_of_the_tracer),
 		sample_test(the_trace_has_no_heading),
+		sample_test(a_sample_is_told_at_the_beginning_and_with_the_counts),
 		sample_test(the_summary_has_every_term_of_the_accounting),
 		sample_test(the_longest_counts_fit_80_columns),
 		sample_test(what_is_0_is_told_as_well),
