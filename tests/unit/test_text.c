@@ -406,9 +406,10 @@ static void a_sample_is_told_at_the_beginning_and_with_the_counts(void **state)
 	assert_string_equal(header_written(sample, &text_format),
 			    "=== Sample: one flow in 10 ===\n\n");
 	end_written(sample, &text_format, &accounts);
-	assert_non_null(strstr(sample->text, "=== Summary: 2026-01-15 10:30:45.123456 ===\n"
-					     "  Sample: one flow in 10; no other is in these counts\n"
-					     "  Packets: 1000 started"));
+	assert_non_null(strstr(sample->text,
+			       "=== Summary: 2026-01-15 10:30:45.123456 ===\n"
+			       "  Sample: one flow in 10; no other is in these counts\n"
+			       "  Packets: 1000 started"));
 }
 
 static void the_summary_has_every_term_of_the_accounting(void **state)
