@@ -61,7 +61,7 @@ static __always_inline bool count_time(struct vmlat_statistics *statistics, __u3
 	times->sum += ns;
 	if (longest)
 		times->max = ns;
-	if (ns < times->min)
+	if (!times->count++ || ns < times->min)
 		times->min = ns;
 	return times->bucket[bucket]++ == 0 || longest;
 }

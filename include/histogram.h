@@ -107,8 +107,9 @@ _Static_assert((int)VMLAT_STAGE_COUNT < (int)VMLAT_STAGES_MAX, "no pair of stage
 #define vmlat_pair_of(direction, pair) ((direction) == VMLAT_RX ? VMLAT_PAIRS / 2 + (pair) : (pair))
 
 struct vmlat_distribution {
+	__u64 count;
 	__u64 sum;
-	__u64 min; /* ~0 when it is empty */
+	__u64 min; /* valid with count */
 	__u64 max;
 	__u32 bucket[VMLAT_BUCKETS]; /* emptied often enough not to overflow */
 };

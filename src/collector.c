@@ -42,8 +42,6 @@ int collector__open(struct collector **result, struct bpf_map *maps, unsigned in
 	collector->spare = new_map(collector);
 	if (!collector->values || !collector->empty)
 		return -ENOMEM;
-	for (size_t i = 0; i < VMLAT_SEGMENTS; i++)
-		collector->empty->distribution[i].min = ~0ULL;
 	return collector->spare < 0 ? -errno : bpf_map__set_inner_map_fd(maps, collector->spare);
 }
 

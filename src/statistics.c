@@ -162,15 +162,12 @@ int statistics__add(struct statistics *statistics, const struct device *tap, uns
 	bool rx = pair >= VMLAT_PAIRS / 2;
 	struct row *row = get_row(statistics, rx ? VMLAT_RX : VMLAT_TX, tap->name, tap->vm);
 	struct segment *segment = row ? get_segment(row, pair % (VMLAT_PAIRS / 2)) : NULL;
-	__u64 count = 0;
 
 	if (!segment)
 		return -ENOMEM;
-	for (int i = 0; i < VMLAT_BUCKETS; i++) {
+	for (int i = 0; i < VMLAT_BUCKETS; i++)
 		segment->times.bucket[i] += times->bucket[i];
-		count += times->bucket[i];
-	}
-	add_range(&segment->times, count, times->sum, times->min, times->max);
+	add_range(&segment->times, times->count, times->sum, times->min, times->max);
 	return 0;
 }
 
