@@ -28,10 +28,10 @@ enum {
 };
 
 enum {
-	DEFAULT_FLIGHTS = 6144, /* 15 MB of maps */
+	DEFAULT_FLIGHTS = 16384,
 	MAX_FLIGHTS = 1 << 22,
 	DEFAULT_TIMEOUT_S = 5,
-	DEFAULT_BUFFER_KIB = 4096,
+	DEFAULT_BUFFER_KIB = 8192,
 	MAX_BUFFER_KIB = 1 << 20,
 	MAX_SAMPLE = 1000000,
 };
@@ -114,9 +114,9 @@ static const struct argp_option table[] = {
 	{ NULL, 0, NULL, 0, "How:", 5 },
 	{ "attach", OPT_ATTACH, "auto|fentry|kprobe", 0,
 	  "how to attach to functions (auto: the cheapest that works, per hook)", 0 },
-	{ "flights", OPT_FLIGHTS, "N", 0, "packets that may be in flight at once (6144)", 0 },
+	{ "flights", OPT_FLIGHTS, "N", 0, "packets that may be in flight at once (16384)", 0 },
 	{ "timeout", OPT_TIMEOUT, "SEC", 0, "a packet not seen for so long has expired (5)", 0 },
-	{ "buffer", OPT_BUFFER, "KIB", 0, "of the ring buffer, rounded up to a power of two (4096)",
+	{ "buffer", OPT_BUFFER, "KIB", 0, "of the ring buffer, rounded up to a power of two (8192)",
 	  0 },
 	{ NULL, 0, NULL, 0, "Help:", -1 },
 	{ 0 }

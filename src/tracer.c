@@ -120,7 +120,7 @@ static void size_maps(struct tracer *tracer, const struct options *options)
 	bpf_map__set_max_entries(tracer->object->maps.carriers, flights * 2);
 	bpf_map__set_max_entries(tracer->object->maps.upcalls, flights);
 	bpf_map__set_max_entries(tracer->object->maps.shared_flights, flights);
-	bpf_map__set_max_entries(tracer->object->maps.segments, flights * 2);
+	bpf_map__set_max_entries(tracer->object->maps.segments, flights);
 	bpf_map__set_max_entries(tracer->object->maps.stacks, options->stacks ? STACKS : 1);
 	bpf_map__set_max_entries(tracer->object->maps.reports, options->buffer_bytes);
 	tracer->flight_count = flights;

@@ -90,10 +90,10 @@ static void defaults_are_those_of_the_help(void **state)
 						   1U << VMLAT_EVICTED | 1U << VMLAT_AMBIGUOUS);
 	assert_int_equal(options.format, FORMAT_TEXT);
 	assert_int_equal(options.attach, ATTACH_AUTO);
-	assert_int_equal(options.flights, 6144);
+	assert_int_equal(options.flights, 16384);
 	assert_int_equal(options.sample, 1);
 	assert_int_equal(options.timeout_ns, 5 * SECOND);
-	assert_int_equal(options.buffer_bytes, 4 << 20);
+	assert_int_equal(options.buffer_bytes, 8 << 20);
 	assert_null(options.output);
 	assert_null(options.ready_file);
 	assert_false(options.stacks || options.strict || options.verbose || options.quiet);
