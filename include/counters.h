@@ -7,13 +7,13 @@
 
 /* Why a packet of a selected interface was not measured. */
 /* id, words for the user */
-#define VMLAT_REFUSALS(X)         \
-	X(NOT_IP, "not IP")       \
-	X(PROTOCOL, "--protocol") \
-	X(SRC_IP, "--src-ip")     \
-	X(DST_IP, "--dst-ip")     \
-	X(SRC_PORT, "--src-port") \
-	X(DST_PORT, "--dst-port") \
+#define VMLAT_REFUSALS(X)                                            \
+	X(NOT_IP, "not IP")                                          \
+	X(PROTOCOL, "--protocol")                                    \
+	X(SRC_IP, "--src-ip")                                        \
+	X(DST_IP, "--dst-ip")                                        \
+	X(SRC_PORT, "--src-port")                                    \
+	X(DST_PORT, "--dst-port")                                    \
 	X(FRAGMENT, "a port of a fragment whose first was not seen") \
 	X(SAMPLE, "--sample")
 
