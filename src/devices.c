@@ -331,11 +331,16 @@ static void take_facts(struct device *device, const struct device *now)
 		memcpy(device->vm, before.vm, sizeof(device->vm));
 }
 
-/* The entry of what is there now: a new one where nobody, or somebody who is gone, had its number. */
-static struct device *current(struct devices *devices, const struct device *now)
+/*
+ * The entry of what is there now: a new one where nobody, or somebody who is gone, had its number.
+ * `before` is what it was.
+ */
+static struct device *current(struct devices *devices, const struct device *now,
+			      struct device *before)
 {
 	struct device *device = (struct device *)devices__by_id(devices, &now->id);
 
+	*before = device && !device->gone ? *device : *now;
 	if (!device || device->gone)
 		return add_device(devices, now);
 	take_facts(device, now);
@@ -349,6 +354,13 @@ static bool is_gone(const struct device *device, const struct devices *now)
 
 	return !devices__by_id(now, &device->id) &&
 	       !(now->overfull && if_indextoname(device->id.ifindex, name));
+}
+
+/* Its roles are other ones than before, or what they lead to. */
+static bool has_changed(const struct device *device, const struct device *before)
+{
+	return device->roles != before->roles ||
+	       (device->roles && device->leads_to_bridge && !before->leads_to_bridge);
 }
 
 void devices__update(struct devices *devices, const struct devices *now,
@@ -366,16 +378,14 @@ void devices__update(struct devices *devices, const struct devices *now,
 			handler(context, devices, device, devices__chosen(device));
 	}
 	for (size_t i = 0; i < now->count; i++) {
-		struct device *device = current(devices, &now->all[i]);
-		struct device before;
+		struct device before, *device = current(devices, &now->all[i], &before);
 
 		if (!device)
 			continue;
-		before = *device;
 		device->roles = roles_of(devices, device, choice);
 		if (devices__chosen(&before) && !devices__chosen(device))
 			device->roles = before.roles;
-		if (device->roles != before.roles)
+		if (has_changed(device, &before))
 			handler(context, devices, device, devices__chosen(&before));
 	}
 }

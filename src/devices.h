@@ -56,7 +56,7 @@ void devices__free(struct devices *devices);
 /* Sets the roles. Says what is wrong with a name, and what there is; 0 or an exit code. */
 int devices__select(struct devices *devices, const struct device_choice *choice);
 
-/* Called with a device that has come, is gone, or has other roles than before. */
+/* Called with a device that has come, is gone, has other roles or is on a Linux bridge now. */
 typedef void (*device_handler)(void *context, const struct devices *devices,
 			       const struct device *device, bool was_chosen);
 

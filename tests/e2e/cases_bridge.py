@@ -67,6 +67,21 @@ def where_no_selected_device_is_on_a_linux_bridge_none_of_its_hooks_is_used():
     equal("hooks of the bridge", named & HOOKS, set())
 
 
+@case
+def where_a_linux_bridge_comes_later_it_says_so_and_packets_have_no_stages_of_it():
+    count = 5
+    with vmlat.trace("-i", "vnet0", "-p", "eth0", *vmlat.QUICK) as trace, \
+            topology.linux_bridge(web1):
+        lab.wait_for("a word about it", lambda: "on a Linux bridge" in trace.errors())
+        lab.deliver(web1, peer, count, dst_port=lab.port())
+        lab.deliver(peer, web1, count, dst_port=lab.port(), gap_us=2000)
+    check_outcomes(trace, started=2 * count, completed=2 * count)
+    check_flights(of_direction(trace, "tx"), count, [FROM_GUEST, TO_QUEUE, TO_NIC])
+    check_flights(of_direction(trace, "rx"), count, [FROM_NIC, TO_GUEST])
+    told = [line.split()[2] for line in trace.errors().splitlines() if "Linux bridge" in line]
+    equal("devices named", sorted(told), ["eth0", "vnet0"])
+
+
 # --- each packet ---
 
 @case

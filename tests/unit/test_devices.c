@@ -511,6 +511,24 @@ static void what_was_chosen_stays_so_whatever_becomes_of_it(void **state)
 	devices__free(&now);
 }
 
+static void a_selected_device_that_joins_a_linux_bridge_is_told_once(void **state)
+{
+	struct device_choice choice = { .taps = LIST("vnet0"),
+					.nics = LIST("eth0"),
+					.directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	host_device(&now, "vnet0")->leads_to_bridge = true;
+	host_device(&now, "vnet1")->leads_to_bridge = true;
+	assert_told(&devices, &now, &choice, "+vnet0!");
+	assert_told(&devices, &now, &choice, "");
+	host_device(&now, "vnet0")->leads_to_bridge = false;
+	assert_told(&devices, &now, &choice, "");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
 static void an_other_end_comes_and_goes_without_having_been_chosen(void **state)
 {
 	struct device_choice choice = { .taps = LIST("vnet0"), .directions = VMLAT_TX };
@@ -631,6 +649,7 @@ int main(void)
 		cmocka_unit_test(what_comes_is_selected_as_what_was_there),
 		cmocka_unit_test(a_tap_is_its_vms_as_soon_as_that_is_known),
 		cmocka_unit_test(what_was_chosen_stays_so_whatever_becomes_of_it),
+		cmocka_unit_test(a_selected_device_that_joins_a_linux_bridge_is_told_once),
 		cmocka_unit_test(an_other_end_comes_and_goes_without_having_been_chosen),
 		cmocka_unit_test(a_full_table_is_told_once_by_the_first_that_has_no_room),
 		cmocka_unit_test(tunnels_are_taken_over),
