@@ -418,6 +418,24 @@ def through_a_linux_bridge_and_open_vswitch_a_packet_is_one_record_with_the_stag
                   phy_interface="eth0")
 
 
+@case
+def behind_a_linux_bridge_the_host_may_route():
+    count, port = 20, lab.port()
+    with topology.routed_linux_bridge(web1):
+        out = {"dst_ip": topology.ROUTED, "dst_mac": topology.mac_of("lbr0"), "dst_port": port}
+        back = {"src_ip": topology.ROUTED, "dst_mac": topology.mac_of("eth0"), "dst_port": port}
+        with vmlat.trace("-i", "vnet0", "-p", "eth0") as trace:
+            with peer.counting(count, dst_port=port):
+                web1.send(peer, count, **out)
+            with web1.counting(count, dst_port=port):
+                peer.send(web1, count, **back)
+    check_outcomes(trace, started=2 * count, completed=2 * count)
+    check_flights(of_direction(trace, "tx"), count,
+                  [FROM_GUEST, "br_handle_frame", TO_QUEUE, TO_NIC], phy_interface="eth0")
+    check_flights(of_direction(trace, "rx"), count, [FROM_NIC, *THROUGH[1:], TO_GUEST],
+                  phy_interface="eth0")
+
+
 # --- without Open vSwitch ---
 
 @contextlib.contextmanager

@@ -97,17 +97,33 @@ def empty_bridge(changes, name):
 @contextlib.contextmanager
 def linux_bridge(*machines, over="eth0"):
     """A Linux bridge, lbr0, in br0's place, with the machines behind its ports. `over`: the port
-    that leads to the peer; yields the Changes, for more."""
+    that leads to the peer, if one does; yields the Changes, for more."""
+    ports = {machine.tap: machine for machine in machines}
+    if over:
+        ports[over] = lab.peer
     with Changes() as changes:
-        for port in "eth0", over, *(machine.tap for machine in machines):
+        for port in "eth0", *ports:
             if port in run("ovs-vsctl", "-t", "30", "list-ports", "br0").split():
                 _take_out(changes, port)
         empty_bridge(changes, "lbr0")
-        join(changes, "lbr0", over, *(machine.tap for machine in machines))
-        for machine, port in (lab.peer, over), *((machine, machine.tap) for machine in machines):
+        join(changes, "lbr0", *ports)
+        for port, machine in ports.items():
             for address in machine.mac, machine.sink:
                 changes.do(f"bridge fdb replace {address} dev {port} master static")
         yield changes
+
+
+@contextlib.contextmanager
+def routed_linux_bridge(guest):
+    """The guest is in lbr0, and the host routes between that and eth0: ROUTED is behind the peer."""
+    with linux_bridge(guest, over=None) as changes:
+        changes.do("sysctl -qw net.ipv4.ip_forward=1", "sysctl -qw net.ipv4.ip_forward=0")
+        changes.do("ip addr add 10.0.0.254/24 dev lbr0")
+        changes.do(f"ip route add {ROUTED}/32 dev eth0", f"ip route del {ROUTED}/32 dev eth0")
+        changes.do(f"ip neigh replace {ROUTED} lladdr {lab.peer.sink} nud permanent dev eth0",
+                   f"ip neigh del {ROUTED} dev eth0")
+        changes.do(f"ip neigh replace {guest.ip} lladdr {guest.sink} nud permanent dev lbr0")
+        yield
 
 
 @contextlib.contextmanager
