@@ -115,7 +115,7 @@ def linux_bridge(*machines, over="eth0"):
 
 @contextlib.contextmanager
 def routed_linux_bridge(guest):
-    """The guest is in lbr0, and the host routes between that and eth0: ROUTED is behind the peer."""
+    """The guest is in lbr0; the host routes between that and eth0, for ROUTED behind the peer."""
     with linux_bridge(guest, over=None) as changes:
         changes.do("sysctl -qw net.ipv4.ip_forward=1", "sysctl -qw net.ipv4.ip_forward=0")
         changes.do("ip addr add 10.0.0.254/24 dev lbr0")
