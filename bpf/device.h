@@ -159,12 +159,26 @@ static __always_inline bool is_segment(struct vmlat_flight *flight, __u32 role)
 	return exit && exit->segments;
 }
 
+/* A copy that is whole. */
+GLOBAL int copy_passes(__u32 index, __u32 role)
+{
+	struct flight_slot *slot = slot_at(index);
+	struct way *way = slot ? way_at(slot, role) : NULL;
+
+	if (!way || is_segment(&slot->flight, role))
+		return 0;
+	way->beyond = 1;
+	return 1;
+}
+
 /* It passes a device that is neither the trace's end nor a tap: a tunnel, a bond, a veth. */
 static __always_inline void pass_device(struct cpu_state *cpu, struct vmlat_flight *flight,
 					__u32 role, __u64 key)
 {
 	if (role == ROLE_ORIGINAL)
 		flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+	else if (features.bridges && copy_passes(flight->slot, role))
+		return;
 	else if (is_segment(flight, role) && !insert_carrier(key, flight, role)) {
 		/* the next device is not that of its key */
 		evict_stale(number_of(cpu, key));

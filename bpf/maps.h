@@ -46,8 +46,10 @@ struct way {
 	__u64 end_ns;
 	__u16 common; /* visits of the original that are its own, too */
 	__u16 cpu;
-	__u16 port_hook; /* of port_ns */
-	__u16 end_hook; /* of end_ns */
+	__u8 port_hook; /* of port_ns */
+	__u8 end_hook; /* of end_ns */
+	__u8 beyond; /* it has passed a device that is no end of the trace */
+	__u8 pad;
 };
 
 /* The parts of a packet that went up as several. */
@@ -158,7 +160,8 @@ struct cpu_state {
 	__u32 upcalled_parted; /* in parts */
 	__u64 merging; /* skb that GRO has in hand */
 	__u64 joining; /* skb that a reassembly has in hand */
-	__u64 keeping; /* skb that a bridge keeps for the host, when its only copy goes on */
+	__u64 keeping; /* skb that a bridge keeps for the host, while its copies go on */
+	__u64 keeping_one; /* there is only one copy */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
 	struct scratch scratch; /* softirqs are off */

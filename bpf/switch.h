@@ -171,6 +171,7 @@ static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *s
 	way->common = flight->visits;
 	way->cpu = cpu->number;
 	way->port_hook = hook;
+	way->beyond = 0;
 	evict_stale(number_of(cpu, key_of(skb)));
 	if (!insert_carrier(key_of(skb), flight, index))
 		close_exit(exit, VMLAT_EVICTED, way->port_ns);

@@ -143,13 +143,13 @@ PORT_HOOK(br_handle_frame, VMLAT_STAGE_BRIDGE_IN, VMLAT_HOOK_BR_HANDLE_FRAME)
 
 /* A bool is the lowest byte of its register alone. */
 HOOK(br_forward, (void *port, struct sk_buff *skb, __u64 local_rcv),
-     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_FORWARD, (__u8)local_rcv))
+     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_FORWARD, (__u8)local_rcv, true))
 
-HOOK(br_flood, (void *bridge, struct sk_buff *skb),
-     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_FLOOD, false))
+HOOK(br_flood, (void *bridge, struct sk_buff *skb, __u64 type, __u64 local_rcv),
+     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_FLOOD, (__u8)local_rcv, false))
 
 HOOK(br_multicast_flood, (void *group, struct sk_buff *skb),
-     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_MULTICAST_FLOOD, false))
+     packet_forwarded(ctx, skb, VMLAT_HOOK_BR_MULTICAST_FLOOD, false, false))
 
 HOOK(br_dev_queue_push_xmit, (struct net * net, struct sock *sk, struct sk_buff *skb),
      packet_leaves_bridge(ctx, skb, direct))
