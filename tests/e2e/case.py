@@ -24,6 +24,9 @@ CORE = [
     "a_flood_and_a_multicast_are_one_record_with_all_their_exits",
     "a_super_frame_is_one_record_that_ends_with_its_last_segment",
     "stack_shows_who_called_each_stage",
+    "packets_of_a_guest_have_the_stages_of_its_linux_bridge",
+    "packets_to_a_guest_have_the_stages_of_its_linux_bridge",
+    "what_a_linux_bridge_floods_is_one_record_with_all_its_exits",
 ]
 
 

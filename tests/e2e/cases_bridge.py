@@ -10,7 +10,7 @@ import sniffer
 import topology
 import vmlat
 from case import case, early_case, ensure, equal
-from cases_copies import exits
+from cases_copies import exits, send_cold_and_warm
 from cases_gso import check_cut, check_ends_with, departures, of_port, send_super_frame, SEGMENTS
 from cases_outcome import check_outcomes, drop_reason
 from cases_paths import check_flights, of_direction
@@ -19,6 +19,7 @@ from lab import peer, tap9, web1, web2
 
 THROUGH = ["br_handle_frame", "br_forward", "br_dev_queue_push_xmit"]
 FLOODED = ["br_handle_frame", "br_flood", "br_dev_queue_push_xmit"]
+UPCALL = ["ovs_dp_upcall", "ovs_flow_key_extract_userspace"]
 OVS = ["netdev_frame_hook", "ovs_dp_process_packet", "ovs_vport_send"]
 FROM_GUEST, FROM_TAP, FROM_NIC = "tun_sendmsg", "tun_get_user", "netif_receive_skb"
 TO_GUEST, TO_QUEUE, TO_NIC = "tun_net_xmit", "__dev_queue_xmit", "net_dev_start_xmit"
@@ -32,10 +33,10 @@ DELAY = 20_000_000  # ns
 
 
 def modes():
-    """Each way to attach to the bridge's functions here."""
-    yield "kprobe"
-    if os.path.exists("/sys/kernel/btf/bridge"):
-        yield "fentry"
+    """Each way to attach to the bridge's functions here, unless the suite forces one."""
+    if vmlat.ANY_WAY:
+        return vmlat.ANY_WAY[1:]
+    return ["kprobe", "fentry"] if os.path.exists("/sys/kernel/btf/bridge") else ["kprobe"]
 
 
 def attached(trace):
@@ -416,6 +417,46 @@ def through_a_linux_bridge_and_open_vswitch_a_packet_is_one_record_with_the_stag
                   [FROM_GUEST, *THROUGH, TO_QUEUE, *OVS, TO_QUEUE, TO_NIC], phy_interface="eth0")
     check_flights(of_direction(trace, "rx"), count, [FROM_NIC, *OVS, *THROUGH, TO_GUEST],
                   phy_interface="eth0")
+
+
+def without_upcall(packet):
+    return [hook for hook in hooks(packet) if hook not in UPCALL]
+
+
+@case
+def a_broadcast_goes_through_a_linux_bridge_and_open_vswitch_as_one_record():
+    """What the host gets of it is nobody's."""
+    port = lab.port()
+    with topology.hybrid(web1), lab.rule(f"in_port=qvo0,dl_dst={BROADCAST}", "output:eth0"):
+        with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "eth0") as trace:
+            for first, count in (0, 1), (1, 4):
+                with peer.counting(count, dst_port=port, first_seq=first):
+                    web1.send(peer, count, dst_port=port, dst_mac=BROADCAST, first_seq=first)
+                lab.in_table("in_port(qvo0)", "eth0")
+    check_outcomes(trace, started=5, completed=5)
+    equal("those that went up", [p["ip_id"] for p in trace.packets if p["upcall"]], [0])
+    for packet in trace.packets:
+        equal("way", without_upcall(packet),
+              [FROM_GUEST, *FLOODED, TO_QUEUE, *OVS, TO_QUEUE, TO_NIC])
+        equal("exits", exits(packet), {"eth0": "completed"})
+
+
+@case
+def a_broadcast_goes_through_open_vswitch_and_a_linux_bridge_as_one_record():
+    """The bridge gets a copy of it, or the packet itself."""
+    orders = {lab.port(): "output:qvo0,vnet1", lab.port(): "output:vnet1,qvo0"}
+    copy, original = orders
+    with topology.hybrid(web1), vmlat.trace("-d", "rx", "-i", "vnet0", "-p", "eth0") as trace:
+        for port, actions in orders.items():
+            with lab.rule(f"in_port=eth0,udp,tp_dst={port}", actions):
+                send_cold_and_warm(peer, [web1, web2], 4, "qvo0", dst_port=port, dst_mac=BROADCAST)
+    check_outcomes(trace, started=8, completed=8)
+    for packet in trace.packets:
+        port = packet["flow"]["dst_port"]
+        up = {"qbr0": "dropped"} if port == original else {}
+        equal("exits", exits(packet), {"vnet0": "completed", "vnet1": "diverted", **up})
+        through = [] if port == copy else FLOODED
+        equal("way", without_upcall(packet), [FROM_NIC, *OVS, *through, TO_GUEST])
 
 
 @case
