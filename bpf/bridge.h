@@ -76,9 +76,11 @@ static __always_inline int packet_leaves_bridge(void *ctx, const struct sk_buff 
 		flight = kept_flight(cpu, skb);
 		role = ROLE_ORIGINAL;
 	}
-	if (!flight)
-		return (cpu->keeping && kept_copy_leaves(cpu, skb)) ||
-		       copy_leaves(cpu, skb, device, VMLAT_HOOK_BR_DEV_QUEUE_PUSH_XMIT);
+	if (!flight) {
+		if (!cpu->keeping || !kept_copy_leaves(cpu, skb))
+			copy_leaves(cpu, skb, device, VMLAT_HOOK_BR_DEV_QUEUE_PUSH_XMIT);
+		return 0;
+	}
 	if (role != ROLE_ORIGINAL && role != ROLE_PART)
 		return 0;
 	settle_flight(cpu, flight);

@@ -163,11 +163,11 @@ static __always_inline void begin_at_nic(void *ctx, struct cpu_state *cpu,
 
 /* Give the flight to whoever meets it next, where its way leaves this call stack at once. */
 static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight *flight,
-				      const struct sk_buff *skb, bool early)
+				      const struct sk_buff *skb, __u32 roles, bool early)
 {
 	if (early)
 		publish_flight(cpu, flight);
-	else if (flight->candidate == VMLAT_CANDIDATE)
+	else if (flight->candidate == VMLAT_CANDIDATE && !(roles & VMLAT_ROLE_ROUTED))
 		return; /* one that no switch gets is forgotten with the next packet */
 	else if (flight->candidate == VMLAT_PACKED || !skb->dev->rx_handler)
 		flight_leaves(cpu, flight, VMLAT_TO_HOST);
@@ -235,7 +235,7 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 	fill_flight(flight, cpu, skb, length, interface->index);
 	flight->passed = refusal == VMLAT_PASSED;
 	begin_flight(ctx, cpu, flight, arrival, candidate);
-	hand_over(cpu, flight, skb, arrival->early);
+	hand_over(cpu, flight, skb, interface->roles, arrival->early);
 }
 
 static __always_inline void count_seen(struct cpu_state *cpu, const struct arrival *arrival)
@@ -259,7 +259,7 @@ static __always_inline int continue_flight(struct cpu_state *cpu, const struct s
 	if (!flight || role != ROLE_ORIGINAL || flight->visits != 1 || !take_flight(cpu, flight))
 		return 0;
 	adopt_flight(cpu, flight);
-	hand_over(cpu, flight, skb, false);
+	hand_over(cpu, flight, skb, 0, false);
 	return 0;
 }
 

@@ -20,6 +20,7 @@ enum vmlat_role {
 	VMLAT_ROLE_RX_START = 8,
 	VMLAT_ROLE_RX_END = 16,
 	VMLAT_ROLE_BRIDGE = 32, /* a Linux bridge: what it receives goes to the host's own stack */
+	VMLAT_ROLE_ROUTED = 64, /* a port of no switch: only the host itself may send on to one */
 };
 
 /*

@@ -282,7 +282,8 @@ static __u32 nic_roles(const struct device *nic, const struct device_choice *cho
 	if (!chosen)
 		return 0;
 	return (choice->directions & VMLAT_TX ? VMLAT_ROLE_TX_END : 0) |
-	       (choice->directions & VMLAT_RX ? VMLAT_ROLE_RX_START : 0);
+	       (choice->directions & VMLAT_RX ? VMLAT_ROLE_RX_START : 0) |
+	       (choice->directions & VMLAT_RX && !nic->leads_to_switch ? VMLAT_ROLE_ROUTED : 0);
 }
 
 static __u32 roles_of(const struct devices *devices, const struct device *device,

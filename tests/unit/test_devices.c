@@ -9,6 +9,7 @@ enum {
 	TAP_BOTH = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_END,
 	TAP_END = VMLAT_ROLE_TAP | VMLAT_ROLE_TX_END, /* of a packet from another VM */
 	NIC_BOTH = VMLAT_ROLE_TX_END | VMLAT_ROLE_RX_START,
+	NIC_ROUTED = NIC_BOTH | VMLAT_ROLE_ROUTED, /* leads to no switch */
 };
 
 #define LIST(...) ((char *[]){ __VA_ARGS__, NULL })
@@ -52,8 +53,8 @@ static void when_no_nic_leads_to_a_switch_it_is_every_nic(void **state)
 	host_device(&devices, "eth1")->leads_to_switch = false;
 	host_device(&devices, "br0")->leads_to_switch = true;
 	assert_int_equal(devices__select(&devices, &choice), 0);
-	assert_int_equal(roles(&devices, "eth0"), NIC_BOTH);
-	assert_int_equal(roles(&devices, "eth2"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth0"), NIC_ROUTED);
+	assert_int_equal(roles(&devices, "eth2"), NIC_ROUTED);
 	assert_int_equal(roles(&devices, "br0"), 0);
 	devices__free(&devices);
 }
@@ -71,7 +72,7 @@ static void a_linux_bridge_is_known_as_such_unless_it_is_named(void **state)
 	assert_int_equal(roles(&devices, "br0"), VMLAT_ROLE_BRIDGE);
 	assert_false(devices__chosen(host_device(&devices, "br0")));
 	assert_int_equal(devices__select(&devices, &named), 0);
-	assert_int_equal(roles(&devices, "br0"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "br0"), NIC_ROUTED);
 	devices__free(&devices);
 }
 
@@ -149,7 +150,7 @@ static void named_ends_are_the_only_ones(void **state)
 	(void)state;
 	assert_int_equal(roles(&devices, "vnet0"), TAP_BOTH | TAP_END);
 	assert_int_equal(roles(&devices, "vnet1"), 0);
-	assert_int_equal(roles(&devices, "eth2"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "eth2"), NIC_ROUTED);
 	assert_int_equal(roles(&devices, "eth0"), 0);
 	devices__free(&devices);
 }
@@ -211,8 +212,8 @@ static void any_device_but_a_tap_can_be_named_as_nic(void **state)
 		(struct device_choice){ .nics = LIST("br0", "eth2"), .directions = VMLAT_BOTH });
 
 	(void)state;
-	assert_int_equal(roles(&devices, "br0"), NIC_BOTH);
-	assert_int_equal(roles(&devices, "eth2"), NIC_BOTH);
+	assert_int_equal(roles(&devices, "br0"), NIC_ROUTED);
+	assert_int_equal(roles(&devices, "eth2"), NIC_ROUTED);
 	devices__free(&devices);
 }
 
