@@ -201,7 +201,7 @@ clean:
 help:
 	@echo 'make            build/vmlat, from system packages (make deps installs them)'
 	@echo 'make demo       the main job on real traffic, in the lab VM (as root)'
-	@echo 'make check      the tests (as root): all on two kernels, the core on two more; KERNELS=6.1 one'
+	@echo 'make check      the tests (as root), on 6.1; KERNELS="5.10 6.1 6.12 7" on more, see docs/lab.md'
 	@echo 'make check-all  all of them on all kernels'
 	@echo 'make unit       unit tests alone'
 	@echo 'make lab        end-to-end tests alone, in the lab VM'
