@@ -153,8 +153,10 @@ def each_hook_is_as_kallsyms_and_btf_have_it():
                   not btf[module])
         equal(f"why not better: {hook}", bool(hook["passed_over"]), "probe" in hook["attach"])
     not_needed = [h["hook"] for h in found["hooks"] if not h["needed"]]
-    equal("not needed", not_needed, ["gro_cells_receive", "napi_gro_receive_entry",
-                                     "napi_gro_receive_exit", "netif_receive_skb_entry"])
+    equal("not needed", not_needed, [
+        "gro_cells_receive", "napi_gro_receive_entry", "napi_gro_receive_exit",
+        "netif_receive_skb_entry", "br_handle_frame", "br_forward", "br_flood",
+        "br_multicast_flood", "br_dev_queue_push_xmit"])
 
 
 @case
