@@ -36,19 +36,36 @@ static int take_traffic(struct accounts *accounts, const struct tracer *tracer,
 	return 0;
 }
 
+/*
+ * Packets go on while this is read. The outcomes are of an earlier reading than the starts: each
+ * packet that has ended has started.
+ */
+static int take_counters(struct accounts *accounts, const struct tracer *tracer)
+{
+	struct vmlat_counters *counters = &accounts->counters, earlier;
+	int error = tracer__counters(tracer, &earlier);
+
+	if (!error)
+		error = tracer__counters(tracer, counters);
+	if (error)
+		return error;
+	memcpy(counters->outcomes, earlier.outcomes, sizeof(counters->outcomes));
+	accounts->in_flight = counters->started;
+	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
+		if (i != VMLAT_IN_FLIGHT)
+			accounts->in_flight -= counters->outcomes[i];
+	return 0;
+}
+
 int accounts__take(struct accounts *accounts, const struct tracer *tracer,
 		   const struct devices *devices)
 {
 	int error;
 
 	memset(accounts, 0, sizeof(*accounts));
-	error = tracer__counters(tracer, &accounts->counters);
+	error = take_counters(accounts, tracer);
 	if (error)
 		return error;
-	accounts->in_flight = accounts->counters.started;
-	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
-		if (i != VMLAT_IN_FLIGHT)
-			accounts->in_flight -= accounts->counters.outcomes[i];
 	accounts->missed_known = tracer__missed(tracer, &accounts->missed);
 	tracer__drops(tracer, add_drop, accounts);
 	return take_traffic(accounts, tracer, devices);

@@ -260,6 +260,15 @@ static struct json_object *segment_object(const struct report_context *context,
 	return object;
 }
 
+/* To the nanosecond. */
+static struct json_object *seconds(double value)
+{
+	struct json_object *object = json_object_new_double(value);
+
+	json_object_set_serializer(object, json_object_double_to_json_string, "%.9f", NULL);
+	return object;
+}
+
 static void json_statistics(const struct report_context *context, const struct interval *interval)
 {
 	const struct statistics *statistics = interval->statistics;
@@ -274,7 +283,7 @@ static void json_statistics(const struct report_context *context, const struct i
 							     &statistics->rows[i].segments[j]));
 	add_string(object, "type", "statistics");
 	add_string(object, "time", json_time(&interval->end, text));
-	json_object_object_add(object, "interval_s", json_object_new_double(interval->seconds));
+	json_object_object_add(object, "interval_s", seconds(interval->seconds));
 	json_object_object_add(object, "whole", json_object_new_boolean(interval->whole));
 	json_object_object_add(object, "segments", segments);
 	add_accounts(context, object, interval->accounts, interval->whole);

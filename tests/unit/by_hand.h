@@ -11,6 +11,7 @@ struct tracer {
 	__u64 stack[8]; /* of id 7 */
 	int error; /* of reading the counters */
 	struct vmlat_counters counters;
+	__u64 rate; /* packets that start and complete between two readings of these */
 	__u64 missed;
 	bool missed_known;
 	struct drop_count drops[3];
@@ -36,7 +37,11 @@ size_t tracer__stack(const struct tracer *tracer, __s32 id, __u64 *addresses, si
 
 int tracer__counters(const struct tracer *tracer, struct vmlat_counters *counters)
 {
-	*counters = tracer->counters;
+	struct vmlat_counters *counts = (struct vmlat_counters *)&tracer->counters;
+
+	*counters = *counts;
+	counts->started += tracer->rate;
+	counts->outcomes[VMLAT_COMPLETED] += tracer->rate;
 	return tracer->error;
 }
 

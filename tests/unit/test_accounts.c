@@ -67,6 +67,23 @@ static void what_has_started_and_not_ended_is_in_flight(void **state)
 	assert_int_equal(fixture->now.in_flight, 20);
 }
 
+static void of_packets_that_end_while_they_are_counted_the_start_is_counted(void **state)
+{
+	struct fixture *fixture = *state;
+	struct accounts *difference = &fixture->difference;
+
+	fixture->tracer.rate = 5;
+	take(fixture, &fixture->before);
+	assert_int_equal(fixture->before.counters.started, 5);
+	assert_int_equal(fixture->before.counters.outcomes[VMLAT_COMPLETED], 0);
+	assert_int_equal(fixture->before.in_flight, 5);
+	take(fixture, &fixture->now);
+	assert_int_equal(accounts__since(difference, &fixture->now, &fixture->before), 0);
+	assert_int_equal(difference->counters.started, 10);
+	assert_int_equal(difference->counters.outcomes[VMLAT_COMPLETED], 10);
+	assert_int_equal(difference->in_flight, 5);
+}
+
 static void drops_missed_probes_and_traffic_are_taken(void **state)
 {
 	struct fixture *fixture = *state;
@@ -203,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		accounts_test(what_has_started_and_not_ended_is_in_flight),
+		accounts_test(of_packets_that_end_while_they_are_counted_the_start_is_counted),
 		accounts_test(drops_missed_probes_and_traffic_are_taken),
 		accounts_test(an_error_of_the_tracer_is_passed_on),
 		accounts_test(a_difference_is_what_came_since),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-#include "written.h"
+#include "sample_statistics.h"
 
 #include <ctype.h>
 #include <json-c/json.h>
@@ -566,6 +566,80 @@ static void a_hook_that_nobody_needs_here_is_neither_there_nor_missing(void **st
 	json_object_put(header);
 }
 
+/* --- statistics --- */
+
+static void statistics_have_every_term_of_the_accounting_and_their_interval(void **state)
+{
+	struct sample *sample = *state;
+	struct statistics statistics = { 0 };
+	struct json_object *line =
+		parsed(statistics_written(sample, &json_format, &statistics, false));
+	static const char *const keys[] = { "type",	     "time",	  "interval_s", "whole",
+					    "segments",	     "packets",	  "events",	"probes",
+					    "not_delivered", "unstarted", "drops",	"traffic",
+					    "errors",	     "lost" };
+
+	assert_keys(line, keys, ARRAY_SIZE(keys));
+	assert_string(line, "type", "statistics");
+	assert_string(line, "time", "2026-01-15T10:30:45.123456789Z");
+	assert_json(line, "interval_s", "10.000400000");
+	assert_json(line, "whole", "false");
+	assert_json(line, "segments", "[]");
+	/* what is in flight is what was found then, not at the end of the trace */
+	assert_json(line, "packets",
+		    "{\"started\":1000,\"completed\":11,\"dropped\":12,\"diverted\":13,"
+		    "\"merged\":14,\"upcall_lost\":15,\"expired\":16,\"evicted\":17,"
+		    "\"ambiguous\":18,\"in_flight\":887}");
+	assert_json(line, "lost",
+		    "{\"stacks\":41,\"drop_places\":42,\"statistics\":43,\"segments\":44}");
+	json_object_put(line);
+	line = parsed(statistics_written(sample, &json_format, &statistics, true));
+	assert_json(line, "whole", "true");
+	assert_number(field(line, "packets"), "in_flight", 19);
+	json_object_put(line);
+}
+
+static void a_segment_has_its_stages_and_a_total_has_none(void **state)
+{
+	struct sample *sample = *state;
+	struct device *vnet0 = host_device(&sample->devices, "vnet0");
+	struct device *tap9 = host_device(&sample->devices, "tap9");
+	struct statistics statistics = { 0 };
+	struct json_object *line;
+
+	add_segment(&statistics, vnet0, VMLAT_TX, VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DATAPATH, 2, 1000,
+		    500);
+	add_total(&statistics, tap9, VMLAT_RX, 1, 7, 0);
+	line = parsed(statistics_written(sample, &json_format, &statistics, false));
+	assert_json(line, "segments",
+		    "[{\"direction\":\"tx\",\"vm_interface\":\"vnet0\",\"vm\":\"web1\","
+		    "\"from\":\"tap\",\"to\":\"datapath\",\"total\":false,\"count\":2,"
+		    "\"min_ns\":1000,\"p50_ns\":1000,\"p90_ns\":1500,\"p99_ns\":1500,"
+		    "\"p999_ns\":1500,\"max_ns\":1500,\"mean_ns\":1250,\"histogram\":null},"
+		    "{\"direction\":\"rx\",\"vm_interface\":\"tap9\",\"vm\":null,"
+		    "\"from\":null,\"to\":null,\"total\":true,\"count\":1,"
+		    "\"min_ns\":7,\"p50_ns\":7,\"p90_ns\":7,\"p99_ns\":7,"
+		    "\"p999_ns\":7,\"max_ns\":7,\"mean_ns\":7,\"histogram\":null}]");
+	json_object_put(line);
+	statistics__free(&statistics);
+}
+
+static void a_histogram_has_the_bounds_and_the_count_of_each_bucket_in_use(void **state)
+{
+	struct sample *sample = *state;
+	struct statistics statistics = { 0 };
+	struct json_object *line;
+
+	sample->options.histogram = true;
+	add_total(&statistics, host_device(&sample->devices, "vnet0"), VMLAT_TX, 3, 0, 0);
+	add_total(&statistics, host_device(&sample->devices, "vnet0"), VMLAT_TX, 2, 64, 1);
+	line = parsed(statistics_written(sample, &json_format, &statistics, false));
+	assert_json(json_object_array_get_idx(field(line, "segments"), 0), "histogram",
+		    "[[0,0,3],[64,67,2]]");
+	json_object_put(line);
+	statistics__free(&statistics);
+}
+
 static void the_end_has_every_term_of_the_accounting(void **state)
 {
 	struct accounts accounts = sample_accounts();
@@ -658,6 +732,9 @@ int main(void)
 		sample_test(the_header_has_the_filter_as_it_was_given),
 		sample_test(the_header_tells_each_hook_or_why_not),
 		sample_test(a_hook_that_nobody_needs_here_is_neither_there_nor_missing),
+		sample_test(statistics_have_every_term_of_the_accounting_and_their_interval),
+		sample_test(a_segment_has_its_stages_and_a_total_has_none),
+		sample_test(a_histogram_has_the_bounds_and_the_count_of_each_bucket_in_use),
 		sample_test(the_end_has_every_term_of_the_accounting),
 		sample_test(what_the_kernel_cannot_tell_is_null_in_the_end),
 		sample_test(counts_beyond_63_bits_are_kept),
