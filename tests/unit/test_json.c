@@ -574,10 +574,10 @@ static void statistics_have_every_term_of_the_accounting_and_their_interval(void
 	struct statistics statistics = { 0 };
 	struct json_object *line =
 		parsed(statistics_written(sample, &json_format, &statistics, false));
-	static const char *const keys[] = { "type",	     "time",	  "interval_s", "whole",
-					    "segments",	     "packets",	  "events",	"probes",
-					    "not_delivered", "unstarted", "drops",	"traffic",
-					    "errors",	     "lost" };
+	static const char *const keys[] = { "type",	"time",		 "interval_s", "whole",
+					    "segments", "sample",	 "packets",    "events",
+					    "probes",	"not_delivered", "unstarted",  "drops",
+					    "traffic",	"errors",	 "lost" };
 
 	assert_keys(line, keys, ARRAY_SIZE(keys));
 	assert_string(line, "type", "statistics");
