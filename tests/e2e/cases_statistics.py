@@ -87,11 +87,13 @@ def of_20000_packets_each_percentile_of_each_segment_is_that_of_their_records():
     ways = [(tap9, peer, 6500, 0), (tap8, peer, 6000, 0), (peer, web1, 3000, 500),
             (web1, peer, 2000, 0), (web2, web1, 2000, 0)]
     with tap9.added(), tap8.added(), every_port:
-        for sender, receiver, _, _ in ways:
+        lab.deliver(tap9, peer, 1, dst_port=port)
+        lab.in_table("in_port(tap9)", f"dst={port}")
+        for sender, receiver, _, _ in ways[1:]:
             lab.warm(sender, receiver, dst_port=port)
         with vmlat.trace("-i", "tap8,tap9,vnet0,vnet1", "--buffer", 1 << 16) as trace:
-            at_once(lambda: write_cold(500),
-                    *(lambda way=way: way[0].send(way[1], way[2], dst_port=port, gap_us=way[3])
+            write_cold(500)
+            at_once(*(lambda way=way: way[0].send(way[1], way[2], dst_port=port, gap_us=way[3])
                       for way in ways))
     whole, = trace.statistics
     packets = trace.end["packets"]
@@ -263,12 +265,13 @@ def delayed_ports(taps):
         batch("ip", *(["link", "add", f"dum{n}", "type", "dummy"] for n in numbers),
               *(["link", "set", f"dum{n}", "up"] for n in numbers))
         changes.callback(batch, "ip", *(["link", "del", f"dum{n}"] for n in numbers))
-        batch("tc", *(["qdisc", "replace", "dev", f"dum{n}", "root", "netem", "limit", 1000,
-                       "delay", f"{n}ms"] for n in numbers))
         ports = [word for n in numbers for word in ("--", "add-port", "br0", f"dum{n}")]
         lab.run("ovs-vsctl", "-t", "30", *ports[1:])
         changes.callback(lab.run, "ovs-vsctl", "-t", "30",
                          *[word.replace("add", "del") for word in ports[1:]])
+        # after that: ovs-vswitchd takes away what a new port has
+        batch("tc", *(["qdisc", "replace", "dev", f"dum{n}", "root", "netem", "limit", 1000,
+                       "delay", f"{n}ms"] for n in numbers))
         for n, tap in zip(numbers, taps):
             changes.enter_context(lab.rule(f"in_port={tap},udp", f"output:dum{n}"))
         yield [f"dum{n}" for n in numbers]
