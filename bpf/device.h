@@ -61,7 +61,19 @@ static __always_inline void visit_device(void *ctx, struct cpu_state *cpu,
 		visit_of_one(ctx, cpu, flight, flight->visits - 1, stage, hook, ns);
 }
 
-static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, bool direct)
+/* It has an output, though no port of the switch told so. */
+static __always_inline void note_output(struct vmlat_flight *flight, __u32 role,
+					const struct sk_buff *skb)
+{
+	if (is_attached(VMLAT_HOOK_OVS_VPORT_SEND))
+		return;
+	flight->undirected = 0;
+	if (role == ROLE_PART) /* part_leaves */
+		remove_carrier((__u64)BPF_CORE_READ(skb, head));
+}
+
+static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, bool direct,
+					 enum vmlat_hook hook)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
@@ -73,9 +85,9 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, b
 	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight || flight->candidate)
 		return 0;
+	note_output(flight, role, skb);
 	if (flight->direction == VMLAT_TX)
-		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, VMLAT_HOOK_DEV_QUEUE_XMIT,
-			     bpf_ktime_get_ns());
+		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, hook, bpf_ktime_get_ns());
 	if (role == ROLE_ORIGINAL && may_change_cpu(skb, direct))
 		publish_flight(cpu, flight);
 	return 0;
@@ -349,8 +361,9 @@ static __noinline int skb_done(struct cpu_state *cpu, struct vmlat_flight *fligh
 }
 
 /*
- * The tap took what this CPU drives, and tun_net_xmit's hook has not told so: a kprobe is skipped
- * where it interrupts another one's program (trace_call_bpf), fentry where it interrupts itself.
+ * The tap took what this CPU drives, and tun_net_xmit's hook has not told so: it is missing, or was
+ * skipped. A kprobe is where it interrupts another one's program (trace_call_bpf), fentry where it
+ * interrupts itself.
  */
 GLOBAL int visit_tap_unseen(__u32 slot)
 {
@@ -381,7 +394,7 @@ static __always_inline void skb_taken(struct cpu_state *cpu, struct vmlat_flight
 
 	if (end && flight->direction == VMLAT_RX && !is_part(role) && !is_segment(flight, role))
 		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
-	if (features.tap_out && end && flight->direction == VMLAT_RX && !cpu->driving_seen)
+	if (end && flight->direction == VMLAT_RX && !cpu->driving_seen)
 		visit_tap_unseen(flight->slot);
 	skb_done(cpu, flight, role, key, end ? VMLAT_COMPLETED : VMLAT_DIVERTED);
 }

@@ -23,6 +23,12 @@ static __always_inline struct flight_slot *slot_at(__u32 index)
 
 #define GLOBAL __attribute__((noinline))
 
+/* Else what it would tell has to come from elsewhere. */
+static __always_inline bool is_attached(enum vmlat_hook hook)
+{
+	return features.attached >> hook & 1;
+}
+
 static __always_inline struct vmlat_flight *flight_at(__u32 index)
 {
 	struct flight_slot *slot = slot_at(index);
@@ -99,7 +105,8 @@ static __always_inline bool remove_carrier(__u64 key)
 /* No flight can be met in this call stack: what the hooks of a packet that is none look at first. */
 static __always_inline bool is_idle(const struct cpu_state *cpu)
 {
-	return !cpu->occupied && !cpu->driving_skb && !published && !cuts;
+	return !cpu->occupied && !cpu->driving_skb && !published && !cuts &&
+	       is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE); /* comes_back_untold */
 }
 
 /* The open flight in this CPU's own slot, or NULL. */
@@ -523,7 +530,8 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 	append_visit(flight, way->cpu, way->port_ns, port_stage(way->port_hook), way->port_hook);
 	if (flight->direction == VMLAT_TX)
 		append_visit(flight, way->cpu, way->xmit_ns, VMLAT_STAGE_XMIT,
-			     VMLAT_HOOK_DEV_QUEUE_XMIT);
+			     is_attached(VMLAT_HOOK_DEV_QUEUE_XMIT) ? VMLAT_HOOK_DEV_QUEUE_XMIT
+								    : VMLAT_HOOK_NET_DEV_QUEUE);
 	append_visit(flight, way->cpu, way->end_ns,
 		     flight->direction == VMLAT_TX ? VMLAT_STAGE_DRIVER : VMLAT_STAGE_TAP_OUT,
 		     way->end_hook);

@@ -27,11 +27,23 @@ static __always_inline int packet_dropped(const struct sk_buff *skb, __u64 locat
 	return 0;
 }
 
+/* It has left the datapath, though the hook that tells so is missing. */
+static __always_inline bool left_untold(const struct sk_buff *skb)
+{
+	/* to the host, whose stack has pulled the MAC header, which is there in the datapath */
+	if (!is_attached(VMLAT_HOOK_OVS_VPORT_SEND) &&
+	    BPF_CORE_READ(skb, data) - BPF_CORE_READ(skb, head) != BPF_CORE_READ(skb, mac_header))
+		return true;
+	/* up to user space in parts, which are new skbs */
+	return !is_attached(VMLAT_HOOK_OVS_DP_UPCALL) && gso_size(skb);
+}
+
 /* What it means that the packet is consumed, which is no loss to the kernel. */
-static __always_inline enum vmlat_outcome consumed_outcome(const struct vmlat_flight *flight)
+static __always_inline enum vmlat_outcome consumed_outcome(const struct vmlat_flight *flight,
+							   const struct sk_buff *skb)
 {
 	/* an OVS drop is a consume_skb before 6.6, a kfree_skb with a reason since */
-	return flight->undirected ? VMLAT_DROPPED : VMLAT_DIVERTED;
+	return flight->undirected && !left_untold(skb) ? VMLAT_DROPPED : VMLAT_DIVERTED;
 }
 
 /* The packet goes on without this skb: as its segments, or as its copy for user space. */
@@ -62,7 +74,7 @@ static __always_inline int packet_consumed(void *ctx, const struct sk_buff *skb)
 		skb_taken(cpu, flight, key_of(skb));
 	else if (!goes_on(ctx, cpu, flight, role, skb))
 		skb_done(cpu, flight, role, key_of(skb),
-			 role == ROLE_ORIGINAL || role == ROLE_PART ? consumed_outcome(flight)
+			 role == ROLE_ORIGINAL || role == ROLE_PART ? consumed_outcome(flight, skb)
 								    : VMLAT_DIVERTED);
 	return 0;
 }

@@ -310,7 +310,6 @@ const volatile struct vmlat_features features = {
 	.sample_below = 1,
 	.internal_dev_xmit = 1,
 	.tun_net_xmit = 1,
-	.tap_out = 1,
 	.vmemmap_base = 1,
 	.page_offset_base = 1,
 };

@@ -33,6 +33,13 @@ static __always_inline struct vmlat_flight *continued_flight(struct cpu_state *c
 	return flight;
 }
 
+/* It has no output from here on, until it gets one. */
+static __always_inline bool enters_datapath(enum vmlat_stage stage)
+{
+	return stage == VMLAT_STAGE_DATAPATH ||
+	       (stage == VMLAT_STAGE_OVS_IN && !is_attached(VMLAT_HOOK_OVS_DP_PROCESS_PACKET));
+}
+
 static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb,
 					    enum vmlat_stage stage, enum vmlat_hook hook)
 {
@@ -43,12 +50,14 @@ static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb
 	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = continued_flight(cpu, skb, &role);
+	if (!flight && stage == VMLAT_STAGE_DATAPATH)
+		flight = returned_flight(cpu, skb, &role);
 	if (!flight)
 		return 0;
 	settle_flight(cpu, flight);
 	if (flight->candidate == VMLAT_CANDIDATE)
 		count_start(cpu, flight);
-	if (stage == VMLAT_STAGE_DATAPATH) {
+	if (enters_datapath(stage)) {
 		flight->undirected = 1;
 		flight->sent_up = 0;
 	}
@@ -58,7 +67,8 @@ static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb
 
 static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 					 const struct sw_flow_key___vmlat *key,
-					 const struct dp_upcall_info___vmlat *info)
+					 const struct dp_upcall_info___vmlat *info,
+					 enum vmlat_hook hook)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
@@ -74,20 +84,30 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 		return 0;
 	settle_flight(cpu, flight);
 	READ_MODULE(command, info, cmd, false);
-	READ_MODULE(in_port, key, phy.in_port, false);
+	if (is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE)) /* who comes back has it */
+		READ_MODULE(in_port, key, phy.in_port, false);
 	if (command != OVS_PACKET_CMD_MISS___vmlat) {
 		if (role == ROLE_ORIGINAL)
 			copy_goes_up(cpu, flight, skb, in_port);
 		return 0;
 	}
-	visit_as(ctx, cpu, flight, role, VMLAT_STAGE_UPCALL, VMLAT_HOOK_OVS_DP_UPCALL,
-		 bpf_ktime_get_ns());
+	visit_as(ctx, cpu, flight, role, VMLAT_STAGE_UPCALL, hook, bpf_ktime_get_ns());
 	flight->upcalled = 1;
 	if (role == ROLE_ORIGINAL)
 		flight_goes_up(cpu, flight, skb, in_port);
 	else
 		part_goes_up(cpu, flight, skb, in_port);
 	return 0;
+}
+
+/* queue_userspace_packet has what ovs_dp_upcall has, unless the packet is GSO and goes up in parts. */
+static __always_inline int packet_for_user_space(void *ctx, const struct sk_buff *skb,
+						 const struct sw_flow_key___vmlat *key,
+						 const struct dp_upcall_info___vmlat *info)
+{
+	return is_attached(VMLAT_HOOK_OVS_DP_UPCALL)
+		       ? packet_is_queued(skb)
+		       : packet_misses(ctx, skb, key, info, VMLAT_HOOK_QUEUE_USERSPACE_PACKET);
 }
 
 static __always_inline __u64 transmit_function(const struct net_device *device, bool direct)
@@ -241,6 +261,8 @@ static __always_inline int packet_leaves_switch(void *ctx, const struct vport___
 	if (!cpu || is_idle(cpu))
 		return 0;
 	flight = leaving_flight(cpu, skb, &role);
+	if (!flight)
+		flight = returned_flight(cpu, skb, &role);
 	if (!flight)
 		return copy_leaves(cpu, skb, vport_device(vport, direct),
 				   VMLAT_HOOK_OVS_VPORT_SEND);

@@ -567,4 +567,48 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	return 0;
 }
 
+/*
+ * The same where no hook tells of it: with the first that the packet comes to behind that, if no
+ * action has changed it by then. Softirqs are off there.
+ */
+GLOBAL int comes_back_untold(__u64 address)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight = NULL;
+	__u64 head;
+	bool known = false;
+
+	if (!cpu)
+		return 0;
+	for (int headers_only = 0; headers_only < 2 && !known; headers_only++) {
+		if (!read_content(SOFTIRQS_OFF, address, headers_only))
+			return 0;
+		flight = flight_comes_back(cpu, &cpu->scratch.content, &known);
+	}
+	if (!flight)
+		return 0;
+	head = (__u64)BPF_CORE_READ((const struct sk_buff *)address, head);
+	if (flight->place == VMLAT_PARTED) {
+		evict_stale(address);
+		insert_carrier(address, flight, ROLE_PART);
+		insert_carrier(head, flight, ROLE_HEAD);
+	} else if (take_flight(cpu, flight)) {
+		flight->carrier = address;
+		flight->head = head;
+		adopt_flight(cpu, flight);
+	}
+	flight->undirected = 1;
+	return 1;
+}
+
+/* The flight of an skb that is of none yet, and has come back untold; or NULL. */
+static __always_inline struct vmlat_flight *returned_flight(struct cpu_state *cpu,
+							    const struct sk_buff *skb, __u32 *role)
+{
+	if (is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE) ||
+	    !comes_back_untold(number_of(cpu, key_of(skb))))
+		return NULL;
+	return find_flight(cpu, key_of(skb), role);
+}
+
 #endif

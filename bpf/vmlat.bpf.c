@@ -160,7 +160,7 @@ HOOK(ovs_dp_process_packet, (struct sk_buff * skb),
 HOOK(ovs_dp_upcall,
      (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
       struct dp_upcall_info___vmlat *info),
-     packet_misses(ctx, skb, key, info))
+     packet_misses(ctx, skb, key, info, VMLAT_HOOK_OVS_DP_UPCALL))
 
 SEC("?kretprobe/ovs_dp_upcall")
 int BPF_KRETPROBE(ovs_dp_upcall__kretprobe, int result)
@@ -175,7 +175,10 @@ int BPF_PROG(ovs_dp_upcall__fexit, void *datapath, struct sk_buff *skb, void *ke
 	return upcall_returned(result);
 }
 
-HOOK(queue_userspace_packet, (void *datapath, struct sk_buff *skb), packet_is_queued(skb))
+HOOK(queue_userspace_packet,
+     (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
+      struct dp_upcall_info___vmlat *info),
+     packet_for_user_space(ctx, skb, key, info))
 
 HOOK(ovs_flow_key_extract_userspace, (struct net * net, struct nlattr *attr, struct sk_buff *skb),
      packet_reinjected(ctx, attr, skb))
@@ -211,7 +214,15 @@ int BPF_PROG(napi_gro_receive_exit__tp, int result)
 	return gro_returns(result);
 }
 
-HOOK(__dev_queue_xmit, (struct sk_buff * skb), packet_queued(ctx, skb, direct))
+HOOK(__dev_queue_xmit, (struct sk_buff * skb),
+     packet_queued(ctx, skb, direct, VMLAT_HOOK_DEV_QUEUE_XMIT))
+
+/* Inside of it, before the queueing discipline. */
+SEC("?tp_btf/net_dev_queue")
+int BPF_PROG(net_dev_queue__tp, struct sk_buff *skb)
+{
+	return packet_queued(ctx, skb, true, VMLAT_HOOK_NET_DEV_QUEUE);
+}
 
 HOOK(__netif_schedule, (void *qdisc), packet_put_back())
 

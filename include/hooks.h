@@ -50,7 +50,8 @@ enum vmlat_hook_kind {
  * OPTIONAL one its stage is missing from every report, which the header says. Without a
  * SHORTCUT each packet costs a little more. What is FOR_TUNNELS is used where this host has
  * tunnel devices, FOR_RPS where a selected tap spreads its packets over CPUs, and FOR_BRIDGES where
- * a selected device leads to a Linux bridge; else nobody misses it.
+ * a selected device leads to a Linux bridge; else nobody misses it. A STAND_IN is used where the
+ * hook that shows its stage better is missing.
  *
  * The functions have a symbol of exactly this name on every kernel from 4.18 to 7.3 that was
  * looked at (Debian's and Ubuntu's); the tracepoints and their first arguments as well.
@@ -105,7 +106,8 @@ enum vmlat_hook_kind {
 	X(BR_MULTICAST_FLOOD, BRIDGE_FORWARD, BOTH, FUNCTION, FOR_BRIDGES, "bridge",        \
 	  br_multicast_flood)                                                               \
 	X(BR_DEV_QUEUE_PUSH_XMIT, BRIDGE_OUT, BOTH, FUNCTION, FOR_BRIDGES, "bridge",        \
-	  br_dev_queue_push_xmit)
+	  br_dev_queue_push_xmit)                                                           \
+	X(NET_DEV_QUEUE, XMIT, BOTH, TRACEPOINT, STAND_IN, "", net_dev_queue)
 /* clang-format on */
 
 enum vmlat_hook {
@@ -114,5 +116,7 @@ enum vmlat_hook {
 #undef X
 		VMLAT_HOOK_COUNT,
 };
+
+_Static_assert(VMLAT_HOOK_COUNT <= 64, "vmlat_features.attached has a bit for each");
 
 #endif

@@ -54,8 +54,16 @@ struct check_port check__port(const struct check *check, const char *device)
 
 const char *check__not_needed(enum vmlat_hook hook)
 {
-	return hooks[hook].need == HOOK_FOR_TUNNELS ? "there is no tunnel"
-						    : "no traced tap has RPS";
+	switch (hooks[hook].need) {
+	case HOOK_FOR_TUNNELS:
+		return "there is no tunnel";
+	case HOOK_FOR_RPS:
+		return "no traced tap has RPS";
+	case HOOK_FOR_BRIDGES:
+		return "no traced device leads to a Linux bridge";
+	default:
+		return "there is a better one";
+	}
 }
 
 void check__lacks(const struct check *check,

@@ -175,7 +175,8 @@ void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct ke
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
 		choices[id] = (struct hook_choice){ 0 };
-		if (!hook__needed(id, use))
+		if (!hook__needed(id, use) ||
+		    (hooks[id].need == HOOK_STAND_IN && choices[VMLAT_HOOK_DEV_QUEUE_XMIT].attach))
 			continue;
 		choices[id] = hooks[id].directions & use->directions
 				      ? hook__choose(kernel, id, use->attach)

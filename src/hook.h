@@ -20,6 +20,7 @@ enum hook_need {
 	HOOK_FOR_TUNNELS,
 	HOOK_FOR_RPS,
 	HOOK_FOR_BRIDGES,
+	HOOK_STAND_IN,
 };
 
 /* What of a trace and its host says which hooks are of any use, and how to attach to them. */
@@ -55,7 +56,7 @@ extern const struct hook hooks[VMLAT_HOOK_COUNT];
 const char *stage_name(enum vmlat_stage stage);
 int stage_number(enum vmlat_stage stage);
 
-/* Whether this host has what the hook is there for. */
+/* Whether this host has what the hook is there for; a stand-in may be needed whatever it has. */
 bool hook__needed(enum vmlat_hook hook, const struct hook_use *use);
 
 /* What the hook would use on this kernel. */

@@ -136,6 +136,15 @@ static int load_failed(const struct tracer *tracer, struct kernel *kernel, int e
 	return EXIT_HOST;
 }
 
+static __u64 attached_hooks(const struct tracer *tracer)
+{
+	__u64 bits = 0;
+
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		bits |= tracer->hooks[id].attach ? 1ULL << id : 0;
+	return bits;
+}
+
 static int load(struct tracer *tracer, struct kernel *kernel, const struct options *options)
 {
 	struct obstacles obstacles = { 0 };
@@ -158,13 +167,15 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 	tracer->object->rodata->features = (struct vmlat_features){
 		.stacks = options->stacks,
 		.kfree_skb_reason = kernel->drop_reasons,
-		.qdisc_enqueue = !!tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach,
-		.tunnels = tracer->use.tunnels,
+		/* one that passes the queue by may be put back all the same */
+		.qdisc_enqueue = tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach &&
+				 tracer->hooks[VMLAT_HOOK_NETIF_SCHEDULE].attach,
+		.tunnels = !!tracer->hooks[VMLAT_HOOK_GRO_CELLS_RECEIVE].attach,
+		.attached = attached_hooks(tracer),
 		.sample_below = (1ULL << 32) / options->sample,
 		.wake_shift = __builtin_ctzll(options->buffer_bytes / 16),
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
 		.bridges = tracer->use.bridges,
-		.tap_out = !!tracer->hooks[VMLAT_HOOK_TUN_NET_XMIT].attach,
 		.internal_dev_xmit = kernel__function(kernel, VMLAT_HOOK_INTERNAL_DEV_XMIT),
 		.tun_net_xmit = kernel__function(kernel, VMLAT_HOOK_TUN_NET_XMIT),
 		.vmemmap_base = symbols__variable(kernel->symbols, "vmemmap_base"),

@@ -156,7 +156,7 @@ def each_hook_is_as_kallsyms_and_btf_have_it():
     equal("not needed", not_needed, [
         "gro_cells_receive", "napi_gro_receive_entry", "napi_gro_receive_exit",
         "netif_receive_skb_entry", "br_handle_frame", "br_forward", "br_flood",
-        "br_multicast_flood", "br_dev_queue_push_xmit"])
+        "br_multicast_flood", "br_dev_queue_push_xmit", "net_dev_queue"])
 
 
 @case
@@ -167,6 +167,8 @@ def the_text_has_each_hook_with_its_way_and_why_not_a_better_one():
                  "- ovs_dp_upcall kretprobe not by fexit: --attach=kprobe",
                  "tap tun_net_xmit none not needed for this direction",
                  "- gro_cells_receive not needed there is no tunnel",
+                 "bridge_in br_handle_frame not needed no traced device leads to a Linux bridge",
+                 "xmit net_dev_queue not needed there is a better one",
                  "tap netif_receive_skb_entry not needed no traced tap has RPS",
                  "probes.missed: of kprobes they are not counted"):
         if not lab.in_btf("recursion_misses") and line.startswith("probes"):

@@ -26,6 +26,7 @@ import cases_upcall
 import cases_middle
 import cases_cli
 import cases_check
+import cases_degrade
 import cases_tcp
 import cases_delays
 import cases_copies

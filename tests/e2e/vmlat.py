@@ -49,7 +49,8 @@ _numbers = itertools.count(1)
 class Trace:
     """One run. After its end: header, packets, statistics, end; text for text."""
 
-    def __init__(self, words, text=False, status=0, odd=False, stdout=False):
+    def __init__(self, words, text=False, status=0, odd=False, stdout=False, deny="",
+                 prefix=()):
         self.expected_status = status
         self.odd = odd
         self.as_text = text
@@ -58,11 +59,12 @@ class Trace:
         self.stdout = self.output if stdout else f"{self.base}.stdout"
         self.ready = f"{self.base}.ready"
         self.header = self.packets = self.statistics = self.end = None
-        self.command = [PROGRAM, "-f", "text" if text else "json", "--ready-file", self.ready,
+        self.command = [*prefix, PROGRAM, "-f", "text" if text else "json",
+                        "--ready-file", self.ready,
                         *([] if stdout else ["-o", self.output]), *ANY_WAY, *map(str, words)]
         with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=err)
+                                            stderr=err, env={**os.environ, "VMLAT_DENY": deny})
         runs.append(self)
 
     def text(self):
@@ -115,7 +117,13 @@ def _read(path):
 @contextlib.contextmanager
 def traces(*all_words, **how):
     """Several at a time, all ready; ended and checked when the context ends."""
-    started = [Trace(words, **how) for words in all_words]
+    with running([Trace(words, **how) for words in all_words]) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def running(started):
+    """The same of traces that have been started."""
     try:
         for one in started:
             one.wait_ready()
@@ -132,7 +140,8 @@ def traces(*all_words, **how):
 
 @contextlib.contextmanager
 def trace(*words, **how):
-    """One. how: text, status (expected), odd (losses and the like are expected), stdout."""
+    """One. how: text, status (expected), odd (losses and the like are expected), stdout, deny (hooks
+    that it has to do without, see src/deny.h), prefix (of the command)."""
     with traces(words, **how) as (one,):
         yield one
 
