@@ -106,10 +106,12 @@ _Static_assert((int)VMLAT_STAGE_COUNT < (int)VMLAT_STAGES_MAX, "no pair of stage
 #define vmlat_pair(from, to)	       ((from)*VMLAT_STAGES_MAX + (to))
 #define vmlat_pair_of(direction, pair) ((direction) == VMLAT_RX ? VMLAT_PAIRS / 2 + (pair) : (pair))
 
+#define VMLAT_NO_MIN (~0ULL >> 1)
+
 struct vmlat_distribution {
 	__u64 count;
 	__u64 sum;
-	__u64 min; /* valid with count */
+	__u64 min; /* VMLAT_NO_MIN: none so far */
 	__u64 max;
 	__u32 bucket[VMLAT_BUCKETS]; /* emptied often enough not to overflow */
 };

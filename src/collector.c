@@ -42,6 +42,8 @@ int collector__open(struct collector **result, struct bpf_map *maps, unsigned in
 	collector->spare = new_map(collector);
 	if (!collector->values || !collector->empty)
 		return -ENOMEM;
+	for (int i = 0; i < VMLAT_SEGMENTS; i++)
+		collector->empty->distribution[i].min = VMLAT_NO_MIN;
 	return collector->spare < 0 ? -errno : bpf_map__set_inner_map_fd(maps, collector->spare);
 }
 

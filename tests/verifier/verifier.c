@@ -3,7 +3,8 @@
  * What this kernel's verifier says of each program that it would get, by fentry and by kprobe, with
  * every feature on: one line each, "PROGRAM INSTRUCTIONS STATES STACK". INSTRUCTIONS are those that
  * were walked, STACK is the largest frame in bytes. A program that does not load is told with the
- * end of the verifier's log, and the exit status is 1.
+ * end of the verifier's log, and the exit status is 1; so is one that does not load where the hooks
+ * that others could do without are missing.
  */
 #include <bpf/libbpf.h>
 #include <stdarg.h>
@@ -15,6 +16,9 @@
 #include "hook.h"
 #include "kernel.h"
 #include "vmlat.skel.h"
+
+#define ALL_HOOKS (~0ULL)
+#define NO_HOOKS  0ULL
 
 enum { PROGRAMS = 2 * VMLAT_HOOK_COUNT + 1, LOG = 1 << 16, STATS_ONLY = 4, TAIL = 2000 };
 
@@ -58,8 +62,8 @@ static void add_programs(const struct kernel *kernel, enum attach_mode mode)
 	}
 }
 
-/* All that were not refused, in one object. 0, or 1: one more was. */
-static int load(const struct kernel *kernel)
+/* All that were not refused, in one object that has these hooks. 0, or 1: one more was. */
+static int load(const struct kernel *kernel, __u64 attached)
 {
 	struct vmlat_bpf *object = vmlat_bpf__open();
 	int error;
@@ -67,6 +71,7 @@ static int load(const struct kernel *kernel)
 	if (!object)
 		return -1;
 	object->rodata->features.kfree_skb_reason = kernel->drop_reasons;
+	object->rodata->features.attached = attached;
 	for (int i = 0; i < program_count; i++) {
 		struct bpf_program *program =
 			bpf_object__find_program_by_name(object->obj, programs[i].name);
@@ -125,6 +130,16 @@ static int tell(const struct program *program)
 	return 0;
 }
 
+static int load_all(const struct kernel *kernel, __u64 attached)
+{
+	int status;
+
+	do
+		status = load(kernel, attached);
+	while (status > 0);
+	return status;
+}
+
 int main(void)
 {
 	struct kernel kernel;
@@ -136,11 +151,13 @@ int main(void)
 	add_programs(&kernel, ATTACH_FENTRY);
 	add_programs(&kernel, ATTACH_KPROBE);
 	add_program("expire");
-	do
-		status = load(&kernel);
-	while (status > 0);
+	status = load_all(&kernel, ALL_HOOKS);
 	for (int i = 0; i < program_count && status >= 0; i++)
 		status |= tell(&programs[i]);
+	if (!status)
+		status = load_all(&kernel, NO_HOOKS);
+	for (int i = 0; i < program_count && !status; i++)
+		status = programs[i].refused && tell(&programs[i]);
 	kernel__close(&kernel);
 	return !!status;
 }
