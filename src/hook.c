@@ -75,7 +75,7 @@ static struct hook_choice choose_tracepoint(const struct kernel *kernel, enum vm
 {
 	if (!kernel->btf)
 		return missing("this kernel has no BTF");
-	if (kernel->denied[id] || !kernel__has_tracepoint(kernel, hooks[id].name))
+	if (kernel->denied[id] || !kernel__tracepoint_id(kernel, hooks[id].name))
 		return missing("this kernel has no such tracepoint");
 	if (kernel->refused[id] & BY_TRACING)
 		return missing(REFUSED);
@@ -127,7 +127,7 @@ static const char *why_no_fentry(const struct kernel *kernel, enum vmlat_hook id
 		return "this kernel has no BTF, which fentry needs";
 	if (kernel->refused[id] & BY_TRACING)
 		return REFUSED;
-	if (!kernel__has_btf_function(kernel, hook->module, hook->name))
+	if (!kernel__function_id(kernel, hook->module, hook->name))
 		return hook->module[0] && !kernel__has_module_btf(kernel, hook->module) &&
 				       kernel__module_state(kernel, hook->module) == MODULE_LOADED
 			       ? "its module has no BTF, which fentry needs"

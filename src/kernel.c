@@ -44,16 +44,24 @@ static void open_modules(struct kernel *kernel)
 	}
 }
 
-/* The type of this name, NULL if there is none. */
-static const struct btf_type *find_type(const struct btf *btf, const struct types *types,
-					const char *name, int kind)
+/* The number of the type of this name, 0 if there is none. */
+static __u32 find_id(const struct btf *btf, const struct types *types, const char *name, int kind)
 {
 	int id;
 
 	if (types)
 		return types__find(types, name, kind);
 	id = btf__find_by_name_kind(btf, name, kind);
-	return id < 0 ? NULL : btf__type_by_id(btf, id);
+	return id < 0 ? 0 : id;
+}
+
+/* The type of this name, NULL if there is none. */
+static const struct btf_type *find_type(const struct btf *btf, const struct types *types,
+					const char *name, int kind)
+{
+	__u32 id = find_id(btf, types, name, kind);
+
+	return id ? btf__type_by_id(btf, id) : NULL;
 }
 
 static bool has_enumerator(const struct kernel *kernel, const char *type, const char *name)
@@ -80,16 +88,23 @@ static bool has_member(const struct kernel *kernel, const char *type, const char
 	return false;
 }
 
-/* A tracepoint's function, from its btf_trace_ typedef: NULL when there is none. */
-static const struct btf_type *tracepoint(const struct kernel *kernel, const char *name)
+__u32 kernel__tracepoint_id(const struct kernel *kernel, const char *name)
 {
-	const struct btf_type *type;
 	char symbol[128];
 
 	snprintf(symbol, sizeof(symbol), "btf_trace_%s", name);
-	type = find_type(kernel->btf, kernel->types, symbol, BTF_KIND_TYPEDEF);
-	if (!type)
+	return kernel->btf ? find_id(kernel->btf, kernel->types, symbol, BTF_KIND_TYPEDEF) : 0;
+}
+
+/* A tracepoint's function, from its btf_trace_ typedef: NULL when there is none. */
+static const struct btf_type *tracepoint(const struct kernel *kernel, const char *name)
+{
+	__u32 id = kernel__tracepoint_id(kernel, name);
+	const struct btf_type *type;
+
+	if (!id)
 		return NULL;
+	type = btf__type_by_id(kernel->btf, id);
 	type = btf__type_by_id(kernel->btf, type->type); /* a pointer */
 	type = btf__type_by_id(kernel->btf, type->type);
 	return btf_is_func_proto(type) ? type : NULL;
@@ -216,18 +231,13 @@ __u64 kernel__function(const struct kernel *kernel, enum vmlat_hook id)
 		       : symbols__address(kernel->symbols, hooks[id].module, hooks[id].name);
 }
 
-bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name)
+__u32 kernel__function_id(const struct kernel *kernel, const char *module, const char *name)
 {
 	const struct kernel_module *owner = with_btf(kernel, module);
 
 	if (owner)
-		return find_type(owner->btf, owner->types, name, BTF_KIND_FUNC);
-	return kernel->btf && find_type(kernel->btf, kernel->types, name, BTF_KIND_FUNC);
-}
-
-bool kernel__has_tracepoint(const struct kernel *kernel, const char *name)
-{
-	return kernel->btf && tracepoint(kernel, name);
+		return find_id(owner->btf, owner->types, name, BTF_KIND_FUNC);
+	return kernel->btf ? find_id(kernel->btf, kernel->types, name, BTF_KIND_FUNC) : 0;
 }
 
 /* The name of `value` in an enum (NULL: none), behind `prefix`; names without it (bounds, masks) are none. */

@@ -81,11 +81,14 @@ bool kernel__has_module_btf(const struct kernel *kernel, const char *name);
 /* Address of the hook's function; 0: there is none, or it is hidden. */
 __u64 kernel__function(const struct kernel *kernel, enum vmlat_hook hook);
 
-/* The function has BTF, so fentry can find it. module "": the kernel itself. */
-bool kernel__has_btf_function(const struct kernel *kernel, const char *module, const char *name);
+/*
+ * The function's number in the BTF of its module, or in the kernel's (module "", or one without BTF
+ * of its own); 0: it has none, and fentry cannot find it.
+ */
+__u32 kernel__function_id(const struct kernel *kernel, const char *module, const char *name);
 
-/* The tracepoint can be attached to with its arguments' types (tp_btf). */
-bool kernel__has_tracepoint(const struct kernel *kernel, const char *name);
+/* The same of a tracepoint, by which it is attached to with its arguments' types (tp_btf). */
+__u32 kernel__tracepoint_id(const struct kernel *kernel, const char *name);
 
 /*
  * The kernel's name of a drop reason, without its prefix (SKB_DROP_REASON_ or OVS_DROP_);

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "obstacle.h"
 #include "ring.h"
+#include "target.h"
 #include "vmlat.skel.h"
 
 enum {
@@ -145,16 +146,10 @@ static __u64 attached_hooks(const struct tracer *tracer)
 	return bits;
 }
 
-static int load(struct tracer *tracer, struct kernel *kernel, const struct options *options)
+static int load_object(struct tracer *tracer, struct kernel *kernel, const struct options *options)
 {
-	struct obstacles obstacles = { 0 };
 	int error;
 
-	hooks__choose(tracer->hooks, kernel, &tracer->use);
-	obstacles__of_hooks(&obstacles, kernel, tracer->hooks);
-	error = obstacles__tell(&obstacles);
-	if (error)
-		return error;
 	tracer->object = vmlat_bpf__open();
 	if (!tracer->object) {
 		log_error("the BPF object cannot be opened: %s", strerror(errno));
@@ -188,6 +183,27 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 	if (!error)
 		error = vmlat_bpf__load(tracer->object);
 	return error ? load_failed(tracer, kernel, -error) : 0;
+}
+
+static int load(struct tracer *tracer, struct kernel *kernel, const struct options *options)
+{
+	struct obstacles obstacles = { 0 };
+	struct targets *targets;
+	int error;
+
+	hooks__choose(tracer->hooks, kernel, &tracer->use);
+	obstacles__of_hooks(&obstacles, kernel, tracer->hooks);
+	error = obstacles__tell(&obstacles);
+	if (error)
+		return error;
+	targets = targets__open(kernel);
+	if (!targets) {
+		log_error("the BPF programs cannot be prepared: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	error = load_object(tracer, kernel, options);
+	targets__close(targets);
+	return error;
 }
 
 /* --- fill --- */
@@ -309,7 +325,9 @@ static int attach(struct tracer *tracer, struct kernel *kernel)
 		program = bpf_object__find_program_by_name(tracer->object->obj, choice->program);
 		errno = EPERM;
 		if (!(kernel->to_refuse[id] & choice->way))
-			tracer->links[id] = bpf_program__attach(program);
+			tracer->links[id] = choice->way == BY_TRACING
+						    ? bpf_program__attach_trace(program)
+						    : bpf_program__attach(program);
 		if (!tracer->links[id])
 			return note_refusal(tracer, kernel, id, errno);
 	}

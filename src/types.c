@@ -56,7 +56,7 @@ void types__close(struct types *types)
 	free(types);
 }
 
-const struct btf_type *types__find(const struct types *types, const char *name, int kind)
+__u32 types__find(const struct types *types, const char *name, int kind)
 {
 	__u32 id = types ? types->bucket[hash(name)] : 0;
 
@@ -65,7 +65,7 @@ const struct btf_type *types__find(const struct types *types, const char *name, 
 
 		if (btf_kind(type) == kind &&
 		    !strcmp(btf__name_by_offset(types->btf, type->name_off), name))
-			return type;
+			return id;
 	}
-	return NULL;
+	return 0;
 }

@@ -14,7 +14,7 @@ struct types;
 struct types *types__open(const struct btf *btf, const struct btf *base);
 void types__close(struct types *types);
 
-/* The struct, enum, typedef or function of this name, NULL if there is none. */
-const struct btf_type *types__find(const struct types *types, const char *name, int kind);
+/* The number of the struct, enum, typedef or function of this name, 0 if there is none. */
+__u32 types__find(const struct types *types, const char *name, int kind);
 
 #endif
