@@ -71,7 +71,7 @@ static int set_function(struct targets *targets, struct bpf_prog_load_opts *opti
 /* libbpf calls it before it loads a program of one of these sections. */
 static int set_target(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
 {
-	struct targets *targets = (struct targets *)cookie;
+	struct targets *targets = (struct targets *)cookie; // NOLINT(performance-no-int-to-ptr)
 	const char *name = strchr(bpf_program__section_name(program), '/') + 1;
 
 	if (bpf_program__expected_attach_type(program) == BPF_TRACE_RAW_TP) {
