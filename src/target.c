@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,13 +19,14 @@ static const struct section {
 	{ "fexit+", BPF_TRACE_FEXIT },
 };
 
-enum { SECTIONS = sizeof(sections) / sizeof(sections[0]) };
+/*
+ * For as long as the process lives, since libbpf 1.1 keeps a freed pointer when the last handler is
+ * unregistered (libbpf_unregister_prog_handler).
+ */
+static bool registered;
 
-struct targets {
-	const struct kernel *kernel;
-	int handlers[SECTIONS]; /* what libbpf calls them; 0: none */
-	int modules[VMLAT_HOOK_COUNT]; /* a hook's module's BTF, open; 0: not open */
-};
+static const struct kernel *target_kernel;
+static int modules[VMLAT_HOOK_COUNT]; /* a hook's module's BTF, open; 0: not open */
 
 /* The BTF of a module: an open file, or -1. Needs CAP_SYS_ADMIN, as libbpf does for it. */
 static int open_module_btf(const char *module)
@@ -48,74 +48,63 @@ static int open_module_btf(const char *module)
 	return -1;
 }
 
-static int module_btf(struct targets *targets, enum vmlat_hook hook)
+static int module_btf(enum vmlat_hook hook)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
-		if (targets->modules[id] && !strcmp(hooks[id].module, hooks[hook].module))
-			return targets->modules[id];
-	targets->modules[hook] = open_module_btf(hooks[hook].module);
-	return targets->modules[hook];
+		if (modules[id] && !strcmp(hooks[id].module, hooks[hook].module))
+			return modules[id];
+	modules[hook] = open_module_btf(hooks[hook].module);
+	return modules[hook];
 }
 
-static int set_function(struct targets *targets, struct bpf_prog_load_opts *options,
-			enum vmlat_hook hook)
+static int set_function(struct bpf_prog_load_opts *options, enum vmlat_hook hook)
 {
 	const char *module = hooks[hook].module;
 
-	options->attach_btf_id = kernel__function_id(targets->kernel, module, hooks[hook].name);
-	if (kernel__has_module_btf(targets->kernel, module))
-		options->attach_btf_obj_fd = module_btf(targets, hook);
+	options->attach_btf_id = kernel__function_id(target_kernel, module, hooks[hook].name);
+	if (kernel__has_module_btf(target_kernel, module))
+		options->attach_btf_obj_fd = module_btf(hook);
 	return options->attach_btf_id ? 0 : -ESRCH;
 }
 
 /* libbpf calls it before it loads a program of one of these sections. */
 static int set_target(struct bpf_program *program, struct bpf_prog_load_opts *options, long cookie)
 {
-	struct targets *targets = (struct targets *)cookie; // NOLINT(performance-no-int-to-ptr)
 	const char *name = strchr(bpf_program__section_name(program), '/') + 1;
 
+	(void)cookie;
 	if (bpf_program__expected_attach_type(program) == BPF_TRACE_RAW_TP) {
-		options->attach_btf_id = kernel__tracepoint_id(targets->kernel, name);
+		options->attach_btf_id = kernel__tracepoint_id(target_kernel, name);
 		return options->attach_btf_id ? 0 : -ESRCH;
 	}
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
 		if (!strcmp(hooks[id].name, name))
-			return set_function(targets, options, id);
+			return set_function(options, id);
 	return -ESRCH;
 }
 
-struct targets *targets__open(const struct kernel *kernel)
+int targets__begin(const struct kernel *kernel)
 {
-	struct targets *targets = calloc(1, sizeof(*targets));
-	LIBBPF_OPTS(libbpf_prog_handler_opts, options, .cookie = (long)targets,
-		    .prog_prepare_load_fn = set_target);
+	LIBBPF_OPTS(libbpf_prog_handler_opts, options, .prog_prepare_load_fn = set_target);
 
-	if (!targets)
-		return NULL;
-	targets->kernel = kernel;
-	for (int i = 0; i < SECTIONS; i++) {
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]) && !registered; i++) {
 		int handler = libbpf_register_prog_handler(
 			sections[i].pattern, BPF_PROG_TYPE_TRACING, sections[i].type, &options);
 
-		if (handler < 0) {
-			targets__close(targets);
-			errno = -handler;
-			return NULL;
-		}
-		targets->handlers[i] = handler;
+		if (handler < 0)
+			return handler;
 	}
-	return targets;
+	registered = true;
+	target_kernel = kernel;
+	return 0;
 }
 
-void targets__close(struct targets *targets)
+void targets__end(void)
 {
-	if (!targets)
-		return;
-	for (int i = 0; i < SECTIONS; i++)
-		if (targets->handlers[i])
-			libbpf_unregister_prog_handler(targets->handlers[i]);
-	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
-		if (targets->modules[id] > 0)
-			close(targets->modules[id]);
-	free(targets);
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
+		if (modules[id] > 0)
+			close(modules[id]);
+		modules[id] = 0;
+	}
+	target_kernel = NULL;
 }

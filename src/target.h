@@ -8,15 +8,12 @@
 #define VMLAT_TARGET_H
 
 struct kernel;
-struct targets;
 
 /*
- * From now on, programs that are opened and then loaded have the numbers from this kernel, which
- * must live as long. They attach by bpf_program__attach_trace. NULL: errno says why.
+ * Programs that are opened and loaded between the two have the numbers from this kernel. They attach
+ * by bpf_program__attach_trace. 0 or -errno; targets__end in any case.
  */
-struct targets *targets__open(const struct kernel *kernel);
-
-/* As soon as these programs are loaded. NULL: none. */
-void targets__close(struct targets *targets);
+int targets__begin(const struct kernel *kernel);
+void targets__end(void);
 
 #endif

@@ -188,7 +188,6 @@ static int load_object(struct tracer *tracer, struct kernel *kernel, const struc
 static int load(struct tracer *tracer, struct kernel *kernel, const struct options *options)
 {
 	struct obstacles obstacles = { 0 };
-	struct targets *targets;
 	int error;
 
 	hooks__choose(tracer->hooks, kernel, &tracer->use);
@@ -196,13 +195,14 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 	error = obstacles__tell(&obstacles);
 	if (error)
 		return error;
-	targets = targets__open(kernel);
-	if (!targets) {
-		log_error("the BPF programs cannot be prepared: %s", strerror(errno));
-		return EXIT_FAILED;
+	error = targets__begin(kernel);
+	if (error) {
+		log_error("the BPF programs cannot be prepared: %s", strerror(-error));
+		error = EXIT_FAILED;
+	} else {
+		error = load_object(tracer, kernel, options);
 	}
-	error = load_object(tracer, kernel, options);
-	targets__close(targets);
+	targets__end();
 	return error;
 }
 
