@@ -249,7 +249,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	struct vmlat_device id;
 	__u64 now;
 	__u32 role;
-	bool end;
+	bool end, tap;
 
 	if (!cpu || !config || is_idle(cpu))
 		return 0;
@@ -262,9 +262,14 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 		return 0;
 	interface = selected_interface(config, device, true);
 	end = interface && ends_here(flight, interface->roles);
+	tap = !end && transmit_function(device, true) == features.tun_net_xmit;
+	if (tap && !interface) {
+		interface = new_tap(config, device, true, false);
+		end = interface && ends_here(flight, interface->roles);
+	}
 	if (flight->candidate && (!end || !starts_at_end(cpu, flight)))
 		return 0;
-	if (!end && transmit_function(device, true) != features.tun_net_xmit) {
+	if (!end && !tap) {
 		pass_device(cpu, flight, role, key_of(skb));
 		return 0;
 	}

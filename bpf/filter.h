@@ -4,8 +4,8 @@
 #define VMLAT_FILTER_H
 
 /*
- * The selected device's entry, NULL for any other. `direct` as everywhere: a constant, true in
- * programs that the verifier lets read what the pointer points to.
+ * The device's entry; NULL for one that is not known, or not selected. `direct` as everywhere: a
+ * constant, true in programs that the verifier lets read what the pointer points to.
  */
 static __always_inline const struct vmlat_interface *
 selected_interface(const struct vmlat_config *config, const struct net_device *device, bool direct)
@@ -13,12 +13,13 @@ selected_interface(const struct vmlat_config *config, const struct net_device *d
 	__u32 ifindex = direct ? device->ifindex : BPF_CORE_READ(device, ifindex);
 	const struct vmlat_interface *entry = &config->interfaces[ifindex % VMLAT_INTERFACES];
 	struct vmlat_device key = { .ifindex = ifindex };
+	bool here = entry->device.ifindex == ifindex;
 
-	if (!entry->device.ifindex)
-		return NULL;
+	if (here ? !entry->roles : !entry->others)
+		return here ? entry : NULL;
 	key.netns = direct ? device->nd_net.net->ns.inum
 			   : BPF_CORE_READ(device, nd_net.net, ns.inum);
-	if (entry->device.ifindex == ifindex && entry->device.netns == key.netns)
+	if (here && entry->device.netns == key.netns)
 		return entry;
 	return bpf_map_lookup_elem(&interfaces, &key);
 }

@@ -236,6 +236,28 @@ struct {
 	__type(value, struct vmlat_interface);
 } interfaces SEC(".maps");
 
+/* Names of taps that are selected, come when they may. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, char[VMLAT_IFNAME]);
+	__type(value, __u8);
+} wanted_taps SEC(".maps");
+
+/* Indexes of interfaces, for adopt_tap; filled by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, VMLAT_SPARES);
+	__uint(value_size, sizeof(__u32));
+} spare_places SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, VMLAT_SPARES);
+	__type(key, struct vmlat_device);
+	__type(value, struct vmlat_adopted);
+} adopted_taps SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, VMLAT_INTERFACES * 2); /* index * 2, TX then RX */
@@ -322,6 +344,9 @@ static volatile __s64 cuts;
 
 /* Entries of upcalls that were left behind, for user space to remove when they are old. */
 volatile __u64 orphans;
+
+/* How many taps were entered in adopted_taps. */
+volatile __u64 adoptions;
 
 static __always_inline struct cpu_state *this_cpu(void)
 {

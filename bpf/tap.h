@@ -79,6 +79,8 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	if (!config || !config->armed || !device)
 		return 0;
 	interface = selected_interface(config, device, direct);
+	if (!interface)
+		interface = new_tap(config, device, direct, true);
 	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
 		return 0;
 	cpu = this_cpu();

@@ -10,6 +10,8 @@ enum {
 	VMLAT_INTERFACES = 1024, /* known at once */
 	VMLAT_INTERFACE_NONE = 0xffffffff,
 	VMLAT_TUNNEL_PORTS = 8, /* UDP ports that tunnels of the host listen on */
+	VMLAT_SPARES = 4, /* places kept free for taps that the BPF side sees first */
+	VMLAT_IFNAME = 16,
 };
 
 /* What a device is to the trace. */
@@ -29,8 +31,23 @@ enum vmlat_role {
  */
 struct vmlat_interface {
 	struct vmlat_device device; /* ifindex 0: nobody stands here */
-	__u32 roles;
+	__u32 roles; /* 0: it is known, and not selected */
 	__u32 index; /* into the traffic map and user space's table */
+	__u32 others; /* at this place: some of this number are, or were, in the interfaces map */
+};
+
+/* A tap that the BPF side saw first: value of the adopted_taps map, its key is the vmlat_device. */
+struct vmlat_adopted {
+	__u32 index;
+	char name[VMLAT_IFNAME];
+};
+
+/* What a tap gets that user space has not told of yet. */
+struct vmlat_new_taps {
+	__u32 netns; /* where it has to be */
+	__u32 any; /* it is selected, whatever its name is; else those in the wanted_taps map are */
+	__u32 chosen; /* roles, if it is selected */
+	__u32 others; /* if not */
 };
 
 /* An address or prefix; family 0 matches everything. Unused words of mask are 0. */
@@ -71,6 +88,7 @@ struct vmlat_config {
 	__u32 pad;
 	__u64 timeout_ns; /* --timeout: what was silent for so long is forgotten */
 	__u16 tunnel_port[VMLAT_TUNNEL_PORTS]; /* 0: none */
+	struct vmlat_new_taps new_taps;
 	struct vmlat_interface interfaces[VMLAT_INTERFACES];
 };
 

@@ -13,6 +13,7 @@
 #include "hooks.h"
 #include "links.h"
 #include "log.h"
+#include "parse.h"
 #include "vms.h"
 
 enum { TUN_FLAG_TAP = 2, UPPER_LEVELS = 4 }; /* IFF_TAP of include/uapi/linux/if_tun.h */
@@ -94,8 +95,12 @@ static bool describe(const char *name, __u32 netns, struct device *device)
 		return false;
 	memcpy(device->name, name, strlen(name));
 	device->id.netns = netns;
-	device->tap = read_number(name, "tun_flags", "%x", &flags) && flags & TUN_FLAG_TAP;
+	device->tun = read_number(name, "tun_flags", "%x", &flags);
+	device->tap = device->tun && flags & TUN_FLAG_TAP;
 	device->spreads = device->tap && spreads_packets(name);
+	/* a tap has a carrier while somebody has it open (tun_set_iff, __tun_detach) */
+	if (device->tap)
+		read_number(name, "carrier_up_count", "%u", &device->openings);
 	device->nic = exists(name, "device");
 	device->bridge = exists(name, "bridge");
 	device->leads_to_bridge = leads_to(BRIDGE_PORT, name, UPPER_LEVELS);
@@ -108,17 +113,37 @@ static void name_vm(void *context, const char *tap, const char *vm)
 	struct devices *devices = context;
 
 	for (size_t i = 0; i < devices->count; i++)
-		if (!strcmp(devices->all[i].name, tap))
+		if (!strcmp(devices->all[i].name, tap) && !devices->all[i].gone &&
+		    !devices->all[i].vm[0])
 			snprintf(devices->all[i].vm, sizeof(devices->all[i].vm), "%s", vm);
+}
+
+/* One that is free; of those that are gone, those that nothing was counted of. NULL: none is. */
+static struct device *new_place(struct devices *devices)
+{
+	if (devices->count < VMLAT_INTERFACES)
+		return &devices->all[devices->count++];
+	for (size_t i = 0; i < devices->count; i++)
+		if (devices->all[i].gone && !devices->all[i].roles)
+			return &devices->all[i];
+	return NULL;
+}
+
+/* devices__by_id finds it at once. */
+static void note_latest(struct devices *devices, const struct device *device)
+{
+	devices->latest[device->id.ifindex % VMLAT_INTERFACES] = device - devices->all + 1;
 }
 
 /* Its place in the table, a copy of it; NULL when the table is full. */
 static struct device *add_device(struct devices *devices, const struct device *device)
 {
-	if (devices->count < VMLAT_INTERFACES) {
-		devices->all[devices->count] = *device;
-		devices->latest[device->id.ifindex % VMLAT_INTERFACES] = devices->count + 1;
-		return &devices->all[devices->count++];
+	struct device *place = new_place(devices);
+
+	if (place) {
+		*place = *device;
+		note_latest(devices, place);
+		return place;
 	}
 	if (!devices->overfull)
 		log_warn("%s: no room for it, %d network devices are known: neither it nor any "
@@ -140,18 +165,42 @@ int devices__find(struct devices *devices, const struct devices *before)
 	devices->tunnels.overfull = before && before->tunnels.overfull;
 	if (!directory || stat("/proc/self/ns/net", &namespace))
 		return -errno;
+	devices->netns = namespace.st_ino;
 	devices->all = calloc(VMLAT_INTERFACES, sizeof(*devices->all));
 	if (!devices->all)
 		return -ENOMEM;
 	while ((entry = readdir(directory)))
-		if (entry->d_name[0] != '.' && describe(entry->d_name, namespace.st_ino, &device))
+		if (entry->d_name[0] != '.' && describe(entry->d_name, devices->netns, &device))
 			add_device(devices, &device);
 	return links__tunnels(&devices->tunnels);
 }
 
 void devices__name_vms(struct devices *devices)
 {
-	vms__each(name_vm, devices);
+	devices->vms_hidden = vms__each("/proc", name_vm, devices);
+}
+
+int devices__reserve(struct devices *devices)
+{
+	struct device *place = new_place(devices);
+
+	if (!place)
+		return -1;
+	memset(place, 0, sizeof(*place));
+	place->reserved = true;
+	return (int)(place - devices->all);
+}
+
+bool devices__opened_since(const struct devices *devices, const struct devices *before)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		const struct device *now = &devices->all[i];
+		const struct device *known = devices__by_id(before, &now->id);
+
+		if (now->tap && (!known || known->gone || known->openings != now->openings))
+			return true;
+	}
+	return false;
 }
 
 void devices__free(struct devices *devices)
@@ -205,6 +254,20 @@ static bool contains(char *const *names, const char *name)
 	return false;
 }
 
+/* A name that was too long for the table was cut. */
+static bool is_vm(const struct device *tap, const char *name)
+{
+	return tap->vm[0] && !strncmp(tap->vm, name, sizeof(tap->vm) - 1);
+}
+
+static bool is_any_vm(const struct device *tap, char *const *names)
+{
+	for (; names && *names; names++)
+		if (is_vm(tap, *names))
+			return true;
+	return false;
+}
+
 static int check_taps(const struct devices *devices, char *const *names)
 {
 	for (; names && *names; names++) {
@@ -220,18 +283,43 @@ static int check_taps(const struct devices *devices, char *const *names)
 	return 0;
 }
 
+static const struct device *tap_of(const struct devices *devices, const char *vm)
+{
+	for (size_t i = 0; i < devices->count; i++)
+		if (devices->all[i].tap && is_vm(&devices->all[i], vm))
+			return &devices->all[i];
+	return NULL;
+}
+
+/* The VM whose name is nearest, or NULL. */
+static const char *nearest_vm(const struct devices *devices, const char *name)
+{
+	const char *names[VMLAT_INTERFACES];
+	size_t count = 0;
+
+	for (size_t i = 0; i < devices->count; i++)
+		if (devices->all[i].vm[0])
+			names[count++] = devices->all[i].vm;
+	return nearest_name(name, names, count);
+}
+
 static int check_vms(const struct devices *devices, char *const *names)
 {
-	for (; names && *names; names++) {
-		bool found = false;
-
-		for (size_t i = 0; i < devices->count; i++)
-			found |= devices->all[i].tap && !strcmp(devices->all[i].vm, *names);
-		if (found)
-			continue;
-		log_error("--vm: no running VM %s has a tap here; taps: %s", *names,
+	if (devices->vms_hidden && names) {
+		log_error("--vm: which tap is which VM's cannot be seen without CAP_SYS_PTRACE "
+			  "(the open files of other users' processes): give it, or name the taps "
+			  "with --vm-interface; taps here: %s",
 			  list_devices(devices, is_tap));
-		return EXIT_USAGE;
+		return EXIT_HOST;
+	}
+	for (; names && *names; names++) {
+		const char *nearest = nearest_vm(devices, *names);
+
+		if (!tap_of(devices, *names))
+			log_warn("--vm: no running VM %s has a tap here: it is waited for%s%s%s; "
+				 "taps: %s",
+				 *names, nearest ? " (did you mean " : "", nearest ? nearest : "",
+				 nearest ? "?)" : "", list_devices(devices, is_tap));
 	}
 	return 0;
 }
@@ -256,13 +344,12 @@ static int check_nics(const struct devices *devices, char *const *names)
  * From VM to VM the other end is a tap: any, unless NICs are named. A packet is one flight, of TX
  * where TX is traced from its tap.
  */
-static __u32 tap_roles(const struct device *tap, const struct device_choice *choice)
+static __u32 roles_of_tap(const struct device_choice *choice, bool chosen)
 {
 	bool tx = choice->directions & VMLAT_TX, rx = choice->directions & VMLAT_RX;
 	__u32 roles = 0;
 
-	if ((!choice->taps && !choice->vms) || contains(choice->taps, tap->name) ||
-	    contains(choice->vms, tap->vm))
+	if (chosen)
 		roles = VMLAT_ROLE_TAP | (tx ? VMLAT_ROLE_TX_START : 0) |
 			(rx ? VMLAT_ROLE_RX_END : 0);
 	if (tx && (!choice->nics || roles))
@@ -270,6 +357,26 @@ static __u32 tap_roles(const struct device *tap, const struct device_choice *cho
 	if (rx && !choice->nics && !(roles & VMLAT_ROLE_TX_START))
 		roles |= VMLAT_ROLE_TAP | VMLAT_ROLE_RX_START;
 	return roles;
+}
+
+static bool any_tap(const struct device_choice *choice)
+{
+	return !choice->taps && !choice->vms;
+}
+
+static __u32 tap_roles(const struct device *tap, const struct device_choice *choice)
+{
+	return roles_of_tap(choice, any_tap(choice) || contains(choice->taps, tap->name) ||
+					    is_any_vm(tap, choice->vms));
+}
+
+struct vmlat_new_taps devices__new_taps(const struct devices *devices,
+					const struct device_choice *choice)
+{
+	return (struct vmlat_new_taps){ .netns = devices->netns,
+					.any = any_tap(choice),
+					.chosen = roles_of_tap(choice, true),
+					.others = roles_of_tap(choice, false) };
 }
 
 /* By default it is those that lead to a switch, or every one when none did. */
@@ -321,30 +428,47 @@ bool devices__chosen(const struct device *device)
 	return device->roles & ends;
 }
 
-/* What may change of a device; a VM that nobody was asked for stays. */
+/* What may change of a device; the VM stays that nobody was asked for, or that is no more. */
 static void take_facts(struct device *device, const struct device *now)
 {
 	struct device before = *device;
 
 	*device = *now;
 	device->roles = before.roles;
+	device->came = before.came;
 	if (!now->vm[0])
 		memcpy(device->vm, before.vm, sizeof(device->vm));
 }
 
+/* Somebody else has opened the tap than had it open before. */
+static bool is_anothers(const struct device *tap, const struct device *now)
+{
+	return tap->vm[0] && tap->openings != now->openings && strcmp(tap->vm, now->vm) != 0;
+}
+
 /*
- * The entry of what is there now: a new one where nobody, or somebody who is gone, had its number.
- * `before` is what it was.
+ * The entry of what is there now: a new one where nobody had its number, or somebody who is gone, or
+ * whose VM is. NULL: there is no room. `before`: as what had its number until now was, or zeroed.
  */
 static struct device *current(struct devices *devices, const struct device *now,
 			      struct device *before)
 {
-	struct device *device = (struct device *)devices__by_id(devices, &now->id);
+	struct device *known = (struct device *)devices__by_id(devices, &now->id), *device;
 
-	*before = device && !device->gone ? *device : *now;
-	if (!device || device->gone)
-		return add_device(devices, now);
-	take_facts(device, now);
+	memset(before, 0, sizeof(*before));
+	if (!known || known->gone) {
+		device = add_device(devices, now);
+		if (device)
+			device->came = true;
+		return device;
+	}
+	*before = *known;
+	device = is_anothers(known, now) ? add_device(devices, now) : NULL;
+	if (!device) {
+		take_facts(known, now);
+		return known;
+	}
+	known->gone = true;
 	return device;
 }
 
@@ -364,31 +488,72 @@ static bool has_changed(const struct device *device, const struct device *before
 	       (device->roles && device->leads_to_bridge && !before->leads_to_bridge);
 }
 
+static void tell_gone(struct devices *devices, const struct devices *now, device_handler handler,
+		      void *context)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		struct device *device = &devices->all[i];
+
+		if (device->gone || device->reserved || !is_gone(device, now))
+			continue;
+		device->gone = true;
+		if (device->roles || device->tun)
+			handler(context, devices, device, devices__chosen(device));
+	}
+}
+
 void devices__update(struct devices *devices, const struct devices *now,
 		     const struct device_choice *choice, device_handler handler, void *context)
 {
 	devices->tunnels = now->tunnels;
 	devices->overfull |= now->overfull;
-	for (size_t i = 0; i < devices->count; i++) {
-		struct device *device = &devices->all[i];
-
-		if (device->gone || !is_gone(device, now))
-			continue;
-		device->gone = true;
-		if (device->roles)
-			handler(context, devices, device, devices__chosen(device));
-	}
+	tell_gone(devices, now, handler, context);
 	for (size_t i = 0; i < now->count; i++) {
 		struct device before, *device = current(devices, &now->all[i], &before);
+		bool moved;
 
 		if (!device)
 			continue;
+		moved = before.roles && !device->roles; /* into another place of the table */
 		device->roles = roles_of(devices, device, choice);
-		if (devices__chosen(&before) && !devices__chosen(device))
+		if (!moved && devices__chosen(&before) && !devices__chosen(device))
 			device->roles = before.roles;
-		if (has_changed(device, &before))
+		/* the BPF side has to know of each, lest it adopts one */
+		if (moved || has_changed(device, &before) || (device->tun && !before.tun))
 			handler(context, devices, device, devices__chosen(&before));
 	}
+}
+
+const struct device *devices__adopt(struct devices *devices, const struct vmlat_device *id,
+				    const struct vmlat_adopted *adopted,
+				    const struct device_choice *choice)
+{
+	const struct device *known = devices__by_id(devices, id);
+	struct device *place, now;
+
+	if (adopted->index >= devices->count || !devices->all[adopted->index].reserved)
+		return NULL;
+	place = &devices->all[adopted->index];
+	if (describe(adopted->name, id->netns, &now) && now.id.ifindex == id->ifindex)
+		*place = now;
+	memcpy(place->name, adopted->name, sizeof(place->name));
+	place->id = *id;
+	place->tap = place->tun = place->came = true;
+	place->reserved = false;
+	place->gone = known && !known->gone; /* it has another place, too, where it goes on */
+	place->roles = tap_roles(place, choice);
+	if (!place->gone)
+		note_latest(devices, place);
+	return place;
+}
+
+__u64 devices__sent(const struct device *tap)
+{
+	unsigned int packets = 0; /* that the tap, as the host's device, has received */
+
+	if (tap->roles & VMLAT_ROLE_TX_START)
+		read_number(tap->name, "statistics/rx_packets", "%u", &packets);
+	return packets;
 }
 
 bool devices__spread(const struct devices *devices)
@@ -416,13 +581,19 @@ static bool has_id(const struct device *device, const struct vmlat_device *id)
 const struct device *devices__by_id(const struct devices *devices, const struct vmlat_device *id)
 {
 	size_t latest = devices->latest[id->ifindex % VMLAT_INTERFACES];
+	const struct device *last = NULL;
 
 	if (latest && has_id(&devices->all[latest - 1], id))
 		return &devices->all[latest - 1];
-	for (size_t i = devices->count; i-- > 0;)
-		if (has_id(&devices->all[i], id))
+	for (size_t i = devices->count; i-- > 0;) {
+		if (!has_id(&devices->all[i], id))
+			continue;
+		if (!devices->all[i].gone)
 			return &devices->all[i];
-	return NULL;
+		if (!last)
+			last = &devices->all[i];
+	}
+	return last;
 }
 
 const char *devices__name(const struct devices *devices, const struct vmlat_device *id,

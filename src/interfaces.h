@@ -9,9 +9,11 @@
 
 /*
  * Writes the entry at its place in the table of VMLAT_INTERFACES, such that no reader ever sees half
- * of it; roles 0: the device is gone, or not selected. False: another device stands there, the
- * entry belongs into the interfaces map (or, without roles, out of it).
+ * of it. False: another device stands there, the entry belongs into the interfaces map.
  */
 bool interfaces__place(struct vmlat_interface *table, const struct vmlat_interface *entry);
+
+/* Its place is free, if it stands there: the device is gone. */
+void interfaces__clear(struct vmlat_interface *table, const struct vmlat_device *device);
 
 #endif

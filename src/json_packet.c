@@ -78,8 +78,6 @@ static void put_flow(struct line *line, const struct vmlat_flow *flow)
 static void put_packet_facts(struct line *line, const struct vmlat_flight *flight)
 {
 	const struct vmlat_flow *flow = &flight->flow;
-	bool has_sequence = flow->has_ports && flow->protocol == IPPROTO_TCP &&
-			    flow->fragment != VMLAT_LATER_FRAGMENT;
 
 	line__put_literal(line, ",\"vlan\":[");
 	for (int i = 0; i < flow->vlans; i++) {
@@ -92,7 +90,7 @@ static void put_packet_facts(struct line *line, const struct vmlat_flight *fligh
 	line__put_literal(line, ",\"ip_id\":");
 	put_null_or_number(line, flow->family && flow->has_ip_id, flow->ip_id);
 	line__put_literal(line, ",\"tcp_seq\":");
-	put_null_or_number(line, has_sequence, flow->tcp_seq);
+	put_null_or_number(line, has_tcp_seq(flow), flow->tcp_seq);
 	line__put_literal(line, ",\"fragment\":");
 	put_known_name(line, fragment_name(flow));
 }

@@ -298,6 +298,11 @@ void links__unwatch(struct mnl_socket *watch)
 		mnl_socket_close(watch);
 }
 
+int links__fd(const struct mnl_socket *watch)
+{
+	return mnl_socket_get_fd(watch);
+}
+
 bool links__changed(const struct mnl_socket *watch)
 {
 	static char buffer[MESSAGES];

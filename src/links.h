@@ -48,6 +48,7 @@ bool links__is_offloaded(const struct nlmsghdr *message);
 /* A socket that every change of a device is told to; NULL with errno set on failure. */
 struct mnl_socket *links__watch(void);
 void links__unwatch(struct mnl_socket *watch);
+int links__fd(const struct mnl_socket *watch);
 
 /* Whether anything changed since the last call. Never waits. */
 bool links__changed(const struct mnl_socket *watch);

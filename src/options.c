@@ -105,7 +105,8 @@ static const struct argp_option table[] = {
 	{ "histogram", OPT_HISTOGRAM, NULL, 0, "with statistics, the distributions", 0 },
 	{ "stack", OPT_STACK, NULL, 0, "kernel stack at each stage", 0 },
 	{ NULL, 0, NULL, 0, "Output:", 4 },
-	{ "format", 'f', "text|json", 0, "json is JSON lines (text)", 0 },
+	{ "format", 'f', "text|json|csv", 0,
+	  "json is JSON lines; csv a row for each packet or segment (text)", 0 },
 	{ "output", 'o', "FILE", 0, "reports to FILE instead of stdout", 0 },
 	{ "ready-file", OPT_READY_FILE, "FILE", 0, "created once every hook is attached", 0 },
 	{ "strict", OPT_STRICT, NULL, 0, "exit 4 if anything was lost or missed", 0 },
@@ -172,8 +173,10 @@ static const char *parse_format(const char *text, enum format *format)
 		*format = FORMAT_TEXT;
 	else if (!strcmp(text, "json"))
 		*format = FORMAT_JSON;
+	else if (!strcmp(text, "csv"))
+		*format = FORMAT_CSV;
 	else
-		return "is none of text, json";
+		return "is none of text, json, csv";
 	return NULL;
 }
 
@@ -336,6 +339,9 @@ static void check_together(struct argp_state *state, const struct options *optio
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --count and --summary contradict each other: packets are not "
 			     "reported one by one; --duration ends a summary");
+	if (options->what == COMMAND_CHECK && options->format == FORMAT_CSV)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --format=csv is of packets: check has text and json");
 	if (options->quiet && options->verbose)
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --quiet and --verbose contradict each other");

@@ -9,7 +9,7 @@
 #include "devices.h"
 #include "hook.h"
 
-enum format { FORMAT_TEXT, FORMAT_JSON };
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 
 enum command { COMMAND_TRACE, COMMAND_CHECK };
 

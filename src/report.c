@@ -68,6 +68,12 @@ const char *fragment_name(const struct vmlat_flow *flow)
 									  : NULL;
 }
 
+bool has_tcp_seq(const struct vmlat_flow *flow)
+{
+	return flow->has_ports && flow->protocol == IPPROTO_TCP &&
+	       flow->fragment != VMLAT_LATER_FRAGMENT;
+}
+
 unsigned int exit_segments(const struct vmlat_exit *exit)
 {
 	return exit->segments ? exit->segments : 1;

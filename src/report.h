@@ -53,7 +53,7 @@ struct format_ops {
 		    const struct timespec *end);
 };
 
-extern const struct format_ops text_format, json_format;
+extern const struct format_ops text_format, json_format, csv_format;
 
 void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
 		      struct report *report);
@@ -63,6 +63,8 @@ const char *outcome_name(enum vmlat_outcome outcome);
 
 /* "first", …; NULL for a packet that is whole, or that has no flow. */
 const char *fragment_name(const struct vmlat_flow *flow);
+
+bool has_tcp_seq(const struct vmlat_flow *flow);
 
 /* The skbs that left by this exit: 1, or what the packet was cut into. */
 unsigned int exit_segments(const struct vmlat_exit *exit);

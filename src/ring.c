@@ -40,13 +40,23 @@ void ring__close(struct ring *ring)
 	free(ring);
 }
 
-int ring__read(struct ring *ring, int timeout_ms)
+int ring__watch(struct ring *ring, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(ring->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+int ring__wait(struct ring *ring, int timeout_ms)
 {
 	struct epoll_event event;
-	int handled;
 
-	if (timeout_ms && epoll_wait(ring->epoll, &event, 1, timeout_ms) < 0 && errno != EINTR)
-		return -errno;
-	handled = ring_buffer__consume(ring->buffer);
+	return epoll_wait(ring->epoll, &event, 1, timeout_ms) < 0 && errno != EINTR ? -errno : 0;
+}
+
+int ring__read(struct ring *ring)
+{
+	int handled = ring_buffer__consume(ring->buffer);
+
 	return handled < 0 ? handled : 0;
 }

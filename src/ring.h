@@ -14,10 +14,13 @@ struct ring;
 struct ring *ring__open(int map, ring_buffer_sample_fn handler, void *context);
 void ring__close(struct ring *ring);
 
-/*
- * Hands over all that there is, after `timeout_ms`, or as soon as much waits or a signal comes; 0:
- * at once. 0 or -errno.
- */
-int ring__read(struct ring *ring, int timeout_ms);
+/* Whatever becomes readable here ends the waiting, too. 0 or -errno. */
+int ring__watch(struct ring *ring, int fd);
+
+/* Waits `timeout_ms`, or until much waits or a signal comes. 0 or -errno. */
+int ring__wait(struct ring *ring, int timeout_ms);
+
+/* Hands over all that there is. 0 or -errno. */
+int ring__read(struct ring *ring);
 
 #endif

@@ -57,7 +57,7 @@ static int take(struct summary *summary)
 		tracer__statistics(summary->tracer, summary->context->devices, &summary->interval);
 
 	if (!error)
-		error = tracer__poll(summary->tracer, 0);
+		error = tracer__handle(summary->tracer);
 	for (size_t i = 0; i < summary->interval.count && !error; i++)
 		if (!row__total(&summary->interval.rows[i]))
 			error = statistics__move_exemplars(&summary->next,

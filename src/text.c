@@ -17,7 +17,7 @@ static double us(__u64 ns)
 struct printable printable(const char *name, size_t size)
 {
 	struct printable result = { "" };
-	char copy[64];
+	char copy[VM_NAME];
 
 	snprintf(copy, sizeof(copy), "%.*s", (int)size, name);
 	utf8__printable(result.text, sizeof(result.text), copy);

@@ -6,7 +6,7 @@
 #include "report.h"
 
 struct printable {
-	char text[256];
+	char text[3 * VM_NAME];
 };
 
 /* A name of `size` bytes at most. It is not ours. */

@@ -74,6 +74,11 @@ static __s64 now_ns(clockid_t clock)
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+static void adopt_taps(struct trace *trace)
+{
+	changes__adopt(&trace->changes, &trace->devices, &trace->options->devices, trace->tracer);
+}
+
 static void report_flight(struct trace *trace, const struct vmlat_flight *flight)
 {
 	struct summary *summary = &trace->summary;
@@ -92,6 +97,7 @@ static void handle_flight(void *context, const struct vmlat_flight *flight)
 {
 	struct trace *trace = context;
 
+	adopt_taps(trace);
 	if (!trace->options->summary)
 		report_flight(trace, flight);
 	else if (summary__keep(&trace->summary, flight))
@@ -125,14 +131,22 @@ static void flush(struct trace *trace)
 		  trace->options->output ? trace->options->output : "stdout", strerror(errno));
 }
 
-/* timeout_ms 0: no waiting. */
+/*
+ * Waits `timeout_ms` at most for anything to do; 0: not at all. What devices are now is known before
+ * the records are told that came meanwhile.
+ */
 static int poll_once(struct trace *trace, int timeout_ms)
 {
-	int error;
+	int error = timeout_ms ? tracer__wait(trace->tracer, timeout_ms) : 0;
 
-	trace->report.clock_offset_ns = clock_offset_ns();
-	error = tracer__poll(trace->tracer, timeout_ms);
-	flush(trace);
+	if (!error) {
+		adopt_taps(trace);
+		changes__follow(&trace->changes, &trace->devices, &trace->options->devices,
+				trace->tracer, now_ns(CLOCK_MONOTONIC));
+		trace->report.clock_offset_ns = clock_offset_ns();
+		error = tracer__handle(trace->tracer);
+		flush(trace);
+	}
 	if (!error)
 		return 0;
 	log_error("cannot read the ring buffer: %s", strerror(-error));
@@ -166,6 +180,11 @@ static int open_devices(struct trace *trace)
 		return EXIT_FAILED;
 	}
 	devices__name_vms(&trace->devices);
+	if (trace->devices.vms_hidden && !trace->options->devices.vms)
+		log_warn("VMs have no names here: which tap is whose cannot be seen without "
+			 "CAP_SYS_PTRACE (the open files of other users' processes)");
+	for (int i = 0; i < VMLAT_SPARES; i++)
+		devices__reserve(&trace->devices);
 	return devices__select(&trace->devices, &trace->options->devices);
 }
 
@@ -335,8 +354,6 @@ static int run(struct trace *trace)
 	while (!error && !finished(trace, now - start)) {
 		error = poll_once(trace, POLL_MS);
 		now = now_ns(CLOCK_MONOTONIC);
-		changes__follow(&trace->changes, &trace->devices, &trace->options->devices,
-				trace->tracer, now);
 		if (is_due(&sweep, now)) {
 			tracer__expire(trace->tracer, trace->options->timeout_ns);
 			tracer__forget_upcalls(trace->tracer, trace->options->timeout_ns);
@@ -417,6 +434,8 @@ static int set_up(struct trace *trace)
 	error = tracer__open(&trace->tracer, trace->options, &trace->kernel, &trace->devices,
 			     handle_flight, trace);
 	trace->report.tracer = trace->tracer;
+	if (!error && tracer__watch(trace->tracer, changes__fd(&trace->changes)))
+		log_debug("changes of devices are seen late: %s", strerror(errno));
 	if (!error && trace->options->stacks && kernel__reload_symbols(&trace->kernel))
 		log_warn("the symbols of BPF programs cannot be read: %s", strerror(errno));
 	return error;
@@ -449,10 +468,12 @@ static void tear_down(struct trace *trace)
 
 int trace(const struct options *options)
 {
-	struct trace trace = {
-		.options = options,
-		.format = options->format == FORMAT_JSON ? &json_format : &text_format,
+	static const struct format_ops *const formats[] = {
+		[FORMAT_TEXT] = &text_format,
+		[FORMAT_JSON] = &json_format,
+		[FORMAT_CSV] = &csv_format,
 	};
+	struct trace trace = { .options = options, .format = formats[options->format] };
 	int error;
 
 	catch_signals();

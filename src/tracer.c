@@ -51,6 +51,7 @@ struct tracer {
 	size_t mapped; /* of these */
 	struct cpus cpus;
 	struct collector *collector;
+	__u64 adoptions; /* of the BPF side's count, those that were told */
 	__u64 orphans; /* of the BPF side's count, those that a walk was arranged for */
 	__u64 forget_ns; /* when that is to be; 0: none is */
 };
@@ -112,6 +113,15 @@ static int turn_on_hooks(struct tracer *tracer)
 	return 0;
 }
 
+static __u32 length_of(char *const *list)
+{
+	__u32 length = 0;
+
+	while (list && list[length])
+		length++;
+	return length;
+}
+
 static void size_maps(struct tracer *tracer, const struct options *options)
 {
 	__u32 flights = options->flights;
@@ -124,6 +134,9 @@ static void size_maps(struct tracer *tracer, const struct options *options)
 	bpf_map__set_max_entries(tracer->object->maps.segments, flights);
 	bpf_map__set_max_entries(tracer->object->maps.stacks, options->stacks ? STACKS : 1);
 	bpf_map__set_max_entries(tracer->object->maps.reports, options->buffer_bytes);
+	if (options->devices.taps)
+		bpf_map__set_max_entries(tracer->object->maps.wanted_taps,
+					 length_of(options->devices.taps));
 	tracer->flight_count = flights;
 }
 
@@ -226,7 +239,7 @@ static bool has_statistics(const struct device *device)
 static int set_interface(const struct tracer *tracer, const struct device *device, __u32 index)
 {
 	struct vmlat_interface entry = { .device = device->id,
-					 .roles = device->gone ? 0 : device->roles,
+					 .roles = device->roles,
 					 .index = index };
 	int fd = bpf_map__fd(tracer->object->maps.interfaces);
 	int error = 0;
@@ -235,20 +248,52 @@ static int set_interface(const struct tracer *tracer, const struct device *devic
 		error = collector__add(tracer->collector, index);
 	if (error)
 		return error;
-	if (!interfaces__place(tracer->config->interfaces, &entry) && entry.roles)
+	if (device->gone)
+		interfaces__clear(tracer->config->interfaces, &device->id);
+	else if (!interfaces__place(tracer->config->interfaces, &entry))
 		return bpf_map_update_elem(fd, &entry.device, &entry, BPF_ANY) ? -errno : 0;
 	bpf_map_delete_elem(fd, &entry.device); /* if it is there */
 	return 0;
+}
+
+int tracer__spare(struct tracer *tracer, __u32 index)
+{
+	int fd = bpf_map__fd(tracer->object->maps.spare_places);
+	int error = collector__add(tracer->collector, index);
+
+	if (error)
+		return error;
+	return bpf_map_update_elem(fd, NULL, &index, BPF_ANY) ? -errno : 0;
 }
 
 static int fill_interfaces(struct tracer *tracer, const struct devices *devices)
 {
 	int error = 0;
 
-	for (size_t i = 0; i < devices->count && !error; i++)
-		if (devices->all[i].roles)
-			error = set_interface(tracer, &devices->all[i], i);
+	for (size_t i = 0; i < devices->count && !error; i++) {
+		const struct device *device = &devices->all[i];
+
+		if (device->reserved)
+			error = tracer__spare(tracer, i);
+		else if (device->roles || device->tun)
+			error = set_interface(tracer, device, i);
+	}
 	return error;
+}
+
+static int fill_wanted_taps(struct tracer *tracer, char *const *names)
+{
+	int fd = bpf_map__fd(tracer->object->maps.wanted_taps);
+	__u8 wanted = 1;
+
+	for (; names && *names; names++) {
+		char name[VMLAT_IFNAME] = "";
+
+		snprintf(name, sizeof(name), "%s", *names);
+		if (bpf_map_update_elem(fd, name, &wanted, BPF_ANY))
+			return -errno;
+	}
+	return 0;
 }
 
 /* Tells each CPU its number, which costs each CPU a call to find out (before 6.10). */
@@ -303,7 +348,10 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 	tracer->config->summary = options->summary;
 	tracer->config->timeout_ns = options->timeout_ns;
 	tracer__set_tunnels(tracer, &devices->tunnels);
+	tracer->config->new_taps = devices__new_taps(devices, &options->devices);
 	error = fill_interfaces(tracer, devices);
+	if (!error)
+		error = fill_wanted_taps(tracer, options->devices.taps);
 	if (!error)
 		error = fill_slots(tracer);
 	if (!error)
@@ -476,6 +524,29 @@ int tracer__set_device(struct tracer *tracer, const struct devices *devices,
 	return set_interface(tracer, device, device - devices->all);
 }
 
+bool tracer__adopted(struct tracer *tracer,
+		     void (*handler)(void *context, const struct vmlat_device *id,
+				     const struct vmlat_adopted *adopted),
+		     void *context)
+{
+	int fd = bpf_map__fd(tracer->object->maps.adopted_taps);
+	__u64 adoptions = tracer->object->bss->adoptions;
+	struct vmlat_adopted adopted;
+	struct vmlat_device id;
+
+	if (adoptions == tracer->adoptions)
+		return false;
+	tracer->adoptions = adoptions;
+	while (!bpf_map_get_next_key(fd, NULL, &id)) {
+		bool there = !bpf_map_lookup_elem(fd, &id, &adopted);
+
+		bpf_map_delete_elem(fd, &id);
+		if (there)
+			handler(context, &id, &adopted);
+	}
+	return true;
+}
+
 void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels)
 {
 	if (tunnels->any && !tracer->use.tunnels && !tracer->tunnels_told) {
@@ -495,9 +566,19 @@ void tracer__arm(struct tracer *tracer, bool armed)
 	__atomic_store_n(&tracer->config->armed, armed, __ATOMIC_RELEASE);
 }
 
-int tracer__poll(struct tracer *tracer, int timeout_ms)
+int tracer__watch(struct tracer *tracer, int fd)
 {
-	return ring__read(tracer->ring, timeout_ms);
+	return ring__watch(tracer->ring, fd);
+}
+
+int tracer__wait(struct tracer *tracer, int timeout_ms)
+{
+	return ring__wait(tracer->ring, timeout_ms);
+}
+
+int tracer__handle(struct tracer *tracer)
+{
+	return ring__read(tracer->ring);
 }
 
 static __u64 monotonic_ns(void)

@@ -36,17 +36,29 @@ void tracer__close(struct tracer *tracer);
 int tracer__set_device(struct tracer *tracer, const struct devices *devices,
 		       const struct device *device);
 
-/* The same of the tunnels. */
+/* A place of the table that the BPF side may give to a tap that it sees first. 0 or -errno. */
+int tracer__spare(struct tracer *tracer, __u32 index);
+
+/* Calls back for each tap that got one since the last time. Whether there was any. */
+bool tracer__adopted(struct tracer *tracer,
+		     void (*handler)(void *context, const struct vmlat_device *id,
+				     const struct vmlat_adopted *adopted),
+		     void *context);
+
+/* The same as tracer__set_device of the tunnels. */
 void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels);
 
 /* Whether packets may start. */
 void tracer__arm(struct tracer *tracer, bool armed);
 
-/*
- * Handles all records that there are, after `timeout_ms`, or as soon as many wait or a signal comes.
- * 0 or -errno.
- */
-int tracer__poll(struct tracer *tracer, int timeout_ms);
+/* Whatever becomes readable here ends the waiting, too. 0 or -errno. */
+int tracer__watch(struct tracer *tracer, int fd);
+
+/* Waits `timeout_ms`, or until many records wait or a signal comes. 0 or -errno. */
+int tracer__wait(struct tracer *tracer, int timeout_ms);
+
+/* Handles all records that there are. 0 or -errno. */
+int tracer__handle(struct tracer *tracer);
 
 /* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. Returns
  * how many that were: one that moved may be among them, and open still. */

@@ -32,7 +32,6 @@ def without_the_module_openvswitch_it_says_what_to_load():
 def an_unknown_interface_is_named_with_those_that_there_are():
     check_refusal(["-i", "vnet7"], 2, "vnet7", "vnet0 (web1)", "vnet1 (web2)")
     check_refusal(["-i", "eth0"], 2, "eth0", "vnet0")
-    check_refusal(["--vm", "web9"], 2, "web9", "vnet0 (web1)")
     check_refusal(["-p", "eth7"], 2, "eth7", "eth0")
     check_refusal(["-p", "vnet0"], 2, "vnet0", "--vm-interface")
 

@@ -4,12 +4,14 @@ import contextlib
 import fcntl
 import ipaddress
 import os
+import socket
 import struct
 
 ETHERTYPE = {4: 0x0800, 6: 0x86dd}
 TCP, UDP = 6, 17
 ACK = 0x10
 SET_IFF = 0x400454CA  # linux/if_tun.h
+SET_FLAGS, UP = 0x8914, 0x1  # linux/sockios.h, linux/if.h
 TAP_WITHOUT_HEADER, MULTI_QUEUE = 0x1002, 0x0100
 
 
@@ -58,3 +60,9 @@ def end_of(tap, flags=0):
         yield device
     finally:
         os.close(device)
+
+
+def set_up(tap):
+    """Up, by this process alone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sH22x", tap.encode(), UP))

@@ -25,6 +25,8 @@ import cases_drops
 import cases_upcall
 import cases_middle
 import cases_cli
+import cases_vms
+import cases_csv
 import cases_check
 import cases_degrade
 import cases_tcp

@@ -47,20 +47,20 @@ _numbers = itertools.count(1)
 
 
 class Trace:
-    """One run. After its end: header, packets, statistics, end; text for text."""
+    """One run. After its end, if it is JSON: header, packets, statistics, end."""
 
-    def __init__(self, words, text=False, status=0, odd=False, stdout=False, deny="",
-                 prefix=()):
+    def __init__(self, words, text=False, form="json", status=0, odd=False, stdout=False,
+                 deny="", prefix=()):
+        form = "text" if text else form
         self.expected_status = status
         self.odd = odd
-        self.as_text = text
+        self.form = form
         self.base = f"{DIRECTORY}/{next(_numbers)}"
-        self.output = f"{self.base}.{'txt' if text else 'json'}"
+        self.output = f"{self.base}.{form}"
         self.stdout = self.output if stdout else f"{self.base}.stdout"
         self.ready = f"{self.base}.ready"
         self.header = self.packets = self.statistics = self.end = None
-        self.command = [*prefix, PROGRAM, "-f", "text" if text else "json",
-                        "--ready-file", self.ready,
+        self.command = [*prefix, PROGRAM, "-f", form, "--ready-file", self.ready,
                         *([] if stdout else ["-o", self.output]), *ANY_WAY, *map(str, words)]
         with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
@@ -94,7 +94,7 @@ class Trace:
         equal("exit status", self.process.returncode, self.expected_status)
         if self.stdout != self.output:
             equal("what is on stdout", _read(self.stdout), "")
-        if not self.as_text:
+        if self.form == "json":
             self.header, self.packets, self.statistics, self.end = records.parse(self.text())
             check_attached(self.header)
             if not self.odd:
@@ -140,8 +140,8 @@ def running(started):
 
 @contextlib.contextmanager
 def trace(*words, **how):
-    """One. how: text, status (expected), odd (losses and the like are expected), stdout, deny (hooks
-    that it has to do without, see src/deny.h), prefix (of the command)."""
+    """One. how: text, form, status (expected), odd (losses and the like are expected), stdout, deny
+    (hooks that it has to do without, see src/deny.h), prefix (of the command)."""
     with traces(words, **how) as (one,):
         yield one
 

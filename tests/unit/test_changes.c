@@ -10,6 +10,9 @@
 struct tracer {
 	int error;
 	size_t set, last; /* calls, and the index of the last one's device */
+	__u32 spare; /* the last one */
+	struct vmlat_device id; /* of `adopted` */
+	const struct vmlat_adopted *adopted; /* NULL: none */
 	__u16 port;
 };
 
@@ -26,11 +29,31 @@ void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels)
 	tracer->port = tunnels->port[0];
 }
 
+int tracer__spare(struct tracer *tracer, __u32 index)
+{
+	tracer->spare = index;
+	return 0;
+}
+
+bool tracer__adopted(struct tracer *tracer,
+		     void (*handler)(void *context, const struct vmlat_device *id,
+				     const struct vmlat_adopted *adopted),
+		     void *context)
+{
+	bool any = tracer->adopted != NULL;
+
+	if (any)
+		handler(context, &tracer->id, tracer->adopted);
+	tracer->adopted = NULL;
+	return any;
+}
+
 struct change {
 	struct tracer tracer;
 	struct device_choice choice;
 	const char *gone; /* NULL: none */
 	const char *anew; /* with another number; NULL: none */
+	const char *opened; /* by another VM; NULL: none */
 	size_t expected;
 };
 
@@ -53,6 +76,10 @@ static int apply(void *argument)
 	now.tunnels.port[0] = 4789;
 	if (change->anew)
 		host_device(&now, change->anew)->id.ifindex = 42;
+	if (change->opened) {
+		host_device(&now, change->opened)->openings = 1;
+		snprintf(host_device(&now, change->opened)->vm, VM_NAME, "mail");
+	}
 	if (change->gone)
 		*host_device(&now, change->gone) = now.all[--now.count];
 	changes__apply(&devices, &now, &change->choice, &change->tracer);
@@ -96,6 +123,16 @@ static void one_that_comes_anew_is_named_twice(void **state)
 		    "vmlat: vnet0: traced from now on\n");
 }
 
+static void one_that_another_vm_opens_is_named_if_it_is_not_traced_any_more(void **state)
+{
+	static char *vms[] = { "db", NULL };
+
+	(void)state;
+	assert_said((struct change){ .choice.vms = vms, .opened = "vnet2", .expected = 1 },
+		    "vmlat: vnet2: another VM's now; not traced any more\n");
+	assert_said((struct change){ .opened = "vnet2", .expected = 1 }, "");
+}
+
 static void one_that_may_only_be_the_other_end_is_not_spoken_of(void **state)
 {
 	static char *taps[] = { "vnet0", NULL };
@@ -109,6 +146,42 @@ static void one_that_the_tracer_cannot_take_is_named(void **state)
 	(void)state;
 	assert_said((struct change){ .tracer.error = -E2BIG, .gone = "vnet0", .expected = 1 },
 		    "vmlat: warning: vnet0: cannot be traced: Argument list too long\n");
+}
+
+static int adopt_two(void *argument)
+{
+	struct device_choice *choice = argument;
+	struct devices devices = selected_devices(choice), now = host_devices();
+	struct vmlat_adopted adopted = { .index = devices__reserve(&devices), .name = "tap10" };
+	struct tracer tracer = { .id = { HOST_NETNS, 42 }, .adopted = &adopted };
+	struct changes changes = { 0 };
+	bool good;
+
+	changes__apply(&devices, &now, choice, &tracer); /* leaves it alone */
+	changes__adopt(&changes, &devices, choice, &tracer);
+	good = changes.pending && tracer.set == 1 && tracer.last == adopted.index &&
+	       tracer.spare == devices.count - 1;
+	good = good && !strcmp(devices__by_id(&devices, &tracer.id)->name, "tap10");
+	adopted.index = tracer.spare; /* the same again: another CPU was first, and we after it */
+	tracer.adopted = &adopted;
+	changes__adopt(&changes, &devices, choice, &tracer);
+	good = good && tracer.set == 1 && devices.all[adopted.index].gone;
+	changes__apply(&devices, &now, choice, &tracer);
+	devices__free(&devices);
+	devices__free(&now);
+	return !good;
+}
+
+static void a_tap_that_the_bpf_side_saw_first_is_taken_over(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct run run;
+
+	(void)state;
+	run_apart(&run, adopt_two, &choice);
+	assert_string_equal(run.err, "vmlat: tap10: traced from its first packet on\n"
+				     "vmlat: tap10: gone; nothing of it can be traced now\n");
+	assert_int_equal(run.code, 0);
 }
 
 static void following_never_waits(void **state)
@@ -131,8 +204,10 @@ int main(void)
 		cmocka_unit_test(nothing_is_said_while_nothing_changes),
 		cmocka_unit_test(one_that_is_gone_is_named),
 		cmocka_unit_test(one_that_comes_anew_is_named_twice),
+		cmocka_unit_test(one_that_another_vm_opens_is_named_if_it_is_not_traced_any_more),
 		cmocka_unit_test(one_that_may_only_be_the_other_end_is_not_spoken_of),
 		cmocka_unit_test(one_that_the_tracer_cannot_take_is_named),
+		cmocka_unit_test(a_tap_that_the_bpf_side_saw_first_is_taken_over),
 		cmocka_unit_test(following_never_waits),
 	};
 

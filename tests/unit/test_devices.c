@@ -247,12 +247,67 @@ static void a_wrong_tap_is_told_the_taps_there_are(void **state)
 		     "(web1), vnet2 (db), tap9\n");
 }
 
-static void a_wrong_vm_is_told_the_taps_and_their_vms(void **state)
+static void assert_waits(char **vms, const char *words)
+{
+	struct device_choice choice = { .vms = vms, .directions = VMLAT_BOTH };
+	struct run run;
+
+	run_apart(&run, select_apart, &choice);
+	assert_string_equal(run.err, words);
+	assert_int_equal(run.code, 0);
+}
+
+static void a_vm_that_is_not_there_is_waited_for(void **state)
 {
 	(void)state;
-	assert_wrong((struct device_choice){ .vms = LIST("web2") },
-		     "vmlat: error: --vm: no running VM web2 has a tap here; taps: vnet0 (web1), "
-		     "vnet1 (web1), vnet2 (db), tap9\n");
+	assert_waits(LIST("web1"), "");
+	assert_waits(LIST("db", "mail"),
+		     "vmlat: warning: --vm: no running VM mail has a tap here: it is waited for; "
+		     "taps: vnet0 (web1), vnet1 (web1), vnet2 (db), tap9\n");
+	assert_waits(LIST("web2"),
+		     "vmlat: warning: --vm: no running VM web2 has a tap here: it is waited for "
+		     "(did you mean web1?); taps: vnet0 (web1), vnet1 (web1), vnet2 (db), tap9\n");
+}
+
+static int select_hidden(void *choice)
+{
+	struct devices devices = host_devices();
+	int code;
+
+	devices.vms_hidden = true;
+	code = devices__select(&devices, choice);
+	devices__free(&devices);
+	return code;
+}
+
+static void without_the_privilege_to_see_them_no_vm_can_be_named(void **state)
+{
+	struct device_choice choice = { .vms = LIST("web1"), .directions = VMLAT_BOTH };
+	struct run run;
+
+	(void)state;
+	run_apart(&run, select_hidden, &choice);
+	assert_non_null(strstr(run.err, "vmlat: error: --vm: "));
+	assert_non_null(strstr(run.err, "CAP_SYS_PTRACE"));
+	assert_int_equal(run.code, EXIT_HOST);
+	choice.vms = NULL;
+	run_apart(&run, select_hidden, &choice);
+	assert_string_equal(run.err, "");
+	assert_int_equal(run.code, 0);
+}
+
+static void a_name_that_is_too_long_is_the_same_as_far_as_it_is_kept(void **state)
+{
+	char name[2 * VM_NAME] = "", *vms[] = { name, NULL };
+	struct device_choice choice = { .vms = vms, .directions = VMLAT_RX };
+	struct devices devices = host_devices();
+
+	(void)state;
+	memset(name, 'a', sizeof(name) - 1);
+	memset(host_device(&devices, "vnet2")->vm, 'a', VM_NAME - 1);
+	assert_int_equal(devices__select(&devices, &choice), 0);
+	assert_true(devices__chosen(host_device(&devices, "vnet2")));
+	devices__free(&devices);
 }
 
 static void a_wrong_nic_is_told_the_nics_there_are(void **state)
@@ -551,7 +606,8 @@ static int update_a_full_table(void *argument)
 
 	(void)argument;
 	while (devices.count < VMLAT_INTERFACES)
-		devices.all[devices.count++] = (struct device){ .gone = true };
+		devices.all[devices.count++] =
+			(struct device){ .gone = true, .roles = VMLAT_ROLE_TAP };
 	for (int i = 0; i < 2; i++) {
 		host_device(&now, "vnet0")->id.ifindex = 42 + i;
 		host_device(&now, "vnet1")->id.ifindex = 52 + i;
@@ -571,6 +627,178 @@ static void a_full_table_is_told_once_by_the_first_that_has_no_room(void **state
 	assert_int_equal(run.code, 0);
 	assert_string_equal(run.err, "vmlat: warning: vnet0: no room for it, 1024 network devices "
 				     "are known: neither it nor any further one is traced\n");
+}
+
+static void in_a_full_table_the_places_of_what_was_never_traced_are_used_again(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+
+	(void)state;
+	while (devices.count < VMLAT_INTERFACES)
+		devices.all[devices.count++] =
+			(struct device){ .id = { HOST_NETNS, 42 }, .gone = true };
+	for (__u32 i = 42; i < 42 + 3 * VMLAT_INTERFACES; i++) {
+		host_device(&now, "br0")->id.ifindex = i;
+		assert_told(&devices, &now, &choice, "");
+		assert_false(devices__by_id(&devices, &host_device(&now, "br0")->id)->gone);
+	}
+	assert_false(devices.overfull);
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_reserved_place_is_nothing_until_a_tap_has_it(void **state)
+{
+	struct device_choice choice = { .taps = LIST("tap10"),
+					.nics = LIST("eth0"),
+					.directions = VMLAT_BOTH };
+	struct devices devices = host_devices(), now = host_devices();
+	struct vmlat_adopted first = { .name = "tap10" }, second = { .name = "tap11" };
+	struct vmlat_device id = { HOST_NETNS, 42 }, other = { HOST_NETNS, 43 };
+	const struct device *tap;
+
+	(void)state;
+	devices.all = realloc(devices.all, VMLAT_INTERFACES * sizeof(*devices.all));
+	assert_non_null(devices.all);
+	first.index = devices__reserve(&devices);
+	second.index = devices__reserve(&devices);
+	assert_int_equal(second.index, now.count + 1);
+	assert_told(&devices, &now, &choice, "+eth0");
+	tap = devices__adopt(&devices, &id, &first, &choice);
+	assert_ptr_equal(tap, devices__by_id(&devices, &id));
+	assert_string_equal(tap->name, "tap10");
+	assert_int_equal(tap->roles, TAP_BOTH | TAP_END);
+	assert_null(devices__adopt(&devices, &other, &first, &choice)); /* it is taken */
+	assert_int_equal(devices__adopt(&devices, &other, &second, &choice)->roles, 0);
+	first.index = devices.count;
+	assert_null(devices__adopt(&devices, &other, &first, &choice));
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_tap_that_is_known_and_adopted_goes_on_where_it_is_known(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice);
+	struct vmlat_device id = host_device(&devices, "vnet0")->id;
+	struct vmlat_adopted adopted = { .index = devices__reserve(&devices), .name = "vnet0" };
+	const struct device *known = host_device(&devices, "vnet0");
+
+	(void)state;
+	assert_true(devices__adopt(&devices, &id, &adopted, &choice)->gone);
+	assert_ptr_equal(devices__by_id(&devices, &id), known);
+	devices__free(&devices);
+}
+
+static void new_taps_get_the_roles_of_those_that_are_there(void **state)
+{
+	struct device_choice all = { .directions = VMLAT_TX },
+			     named = { .vms = LIST("db"), .directions = VMLAT_TX };
+	struct devices devices = { .netns = HOST_NETNS };
+	struct vmlat_new_taps any = devices__new_taps(&devices, &all),
+			      other = devices__new_taps(&devices, &named);
+
+	(void)state;
+	assert_true(any.any);
+	assert_int_equal(any.netns, HOST_NETNS);
+	assert_int_equal(any.chosen, TAP_END | VMLAT_ROLE_TX_START);
+	assert_false(other.any);
+	assert_int_equal(other.others, TAP_END);
+}
+
+static void a_tap_that_another_vm_opens_is_that_ones_in_a_place_of_its_own(void **state)
+{
+	struct device_choice all = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(all), now = host_devices();
+	const struct device *before = host_device(&devices, "vnet2"), *later;
+	struct device *tap = host_device(&now, "vnet2");
+
+	(void)state;
+	tap->openings = 1;
+	snprintf(tap->vm, VM_NAME, "mail");
+	assert_told(&devices, &now, &all, "+vnet2!");
+	later = devices__by_id(&devices, &tap->id);
+	assert_ptr_not_equal(later, before);
+	assert_string_equal(later->vm, "mail");
+	assert_string_equal(before->vm, "db");
+	assert_true(before->gone && devices__chosen(before) && devices__chosen(later));
+	assert_told(&devices, &now, &all, "");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_tap_that_somebody_opens_is_nobodys_until_its_vm_is_known(void **state)
+{
+	struct device_choice all = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(all), now = host_devices();
+	struct device *tap = host_device(&now, "vnet2");
+
+	(void)state;
+	tap->vm[0] = '\0';
+	assert_told(&devices, &now, &all, ""); /* closed: it was db's */
+	assert_string_equal(devices__by_id(&devices, &tap->id)->vm, "db");
+	tap->openings = 1;
+	assert_told(&devices, &now, &all, "+vnet2!");
+	assert_string_equal(devices__by_id(&devices, &tap->id)->vm, "");
+	snprintf(tap->vm, VM_NAME, "mail");
+	assert_told(&devices, &now, &all, "");
+	assert_string_equal(devices__by_id(&devices, &tap->id)->vm, "mail");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_tap_that_its_vm_opens_again_is_the_same(void **state)
+{
+	struct device_choice all = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(all), now = host_devices();
+
+	(void)state;
+	host_device(&now, "vnet2")->openings = 1;
+	assert_told(&devices, &now, &all, "");
+	assert_int_equal(devices.count, now.count);
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void a_tap_of_a_named_vm_is_given_up_when_it_is_anothers(void **state)
+{
+	struct device_choice choice = { .vms = LIST("db"),
+					.nics = LIST("eth0"),
+					.directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	struct device *tap = host_device(&now, "vnet2");
+
+	(void)state;
+	tap->openings = 1;
+	snprintf(tap->vm, VM_NAME, "mail");
+	assert_told(&devices, &now, &choice, "+vnet2!");
+	assert_false(devices__chosen(devices__by_id(&devices, &tap->id)));
+	tap->openings = 2;
+	snprintf(tap->vm, VM_NAME, "db");
+	assert_told(&devices, &now, &choice, "+vnet2");
+	assert_true(devices__chosen(devices__by_id(&devices, &tap->id)));
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+static void who_opens_a_tap_is_to_be_asked_for(void **state)
+{
+	struct device_choice all = { .directions = VMLAT_BOTH };
+	struct devices devices = selected(all), now = host_devices();
+
+	(void)state;
+	assert_false(devices__opened_since(&now, &devices));
+	host_device(&now, "br0")->id.ifindex = 41; /* nobody opens that */
+	assert_false(devices__opened_since(&now, &devices));
+	host_device(&now, "vnet0")->openings = 1;
+	assert_true(devices__opened_since(&now, &devices));
+	host_device(&devices, "vnet0")->openings = 1;
+	assert_false(devices__opened_since(&now, &devices));
+	host_device(&now, "vnet1")->id.ifindex = 42;
+	assert_true(devices__opened_since(&now, &devices));
+	devices__free(&devices);
+	devices__free(&now);
 }
 
 static void tunnels_are_taken_over(void **state)
@@ -637,7 +865,9 @@ int main(void)
 		cmocka_unit_test(taps_and_vms_add_up),
 		cmocka_unit_test(any_device_but_a_tap_can_be_named_as_nic),
 		cmocka_unit_test(a_wrong_tap_is_told_the_taps_there_are),
-		cmocka_unit_test(a_wrong_vm_is_told_the_taps_and_their_vms),
+		cmocka_unit_test(a_vm_that_is_not_there_is_waited_for),
+		cmocka_unit_test(without_the_privilege_to_see_them_no_vm_can_be_named),
+		cmocka_unit_test(a_name_that_is_too_long_is_the_same_as_far_as_it_is_kept),
 		cmocka_unit_test(a_wrong_nic_is_told_the_nics_there_are),
 		cmocka_unit_test(a_long_list_of_devices_is_cut),
 		cmocka_unit_test(on_a_host_without_devices_there_is_none),
@@ -653,6 +883,16 @@ int main(void)
 		cmocka_unit_test(a_selected_device_that_joins_a_linux_bridge_is_told_once),
 		cmocka_unit_test(an_other_end_comes_and_goes_without_having_been_chosen),
 		cmocka_unit_test(a_full_table_is_told_once_by_the_first_that_has_no_room),
+		cmocka_unit_test(
+			in_a_full_table_the_places_of_what_was_never_traced_are_used_again),
+		cmocka_unit_test(a_reserved_place_is_nothing_until_a_tap_has_it),
+		cmocka_unit_test(a_tap_that_is_known_and_adopted_goes_on_where_it_is_known),
+		cmocka_unit_test(new_taps_get_the_roles_of_those_that_are_there),
+		cmocka_unit_test(a_tap_that_another_vm_opens_is_that_ones_in_a_place_of_its_own),
+		cmocka_unit_test(a_tap_that_somebody_opens_is_nobodys_until_its_vm_is_known),
+		cmocka_unit_test(a_tap_that_its_vm_opens_again_is_the_same),
+		cmocka_unit_test(a_tap_of_a_named_vm_is_given_up_when_it_is_anothers),
+		cmocka_unit_test(who_opens_a_tap_is_to_be_asked_for),
 		cmocka_unit_test(tunnels_are_taken_over),
 		cmocka_unit_test(a_device_is_known_by_number_and_namespace),
 		cmocka_unit_test(the_devices_of_this_host_have_names_and_numbers),

@@ -182,10 +182,71 @@ static void histograms_have_the_same_counts(void **state)
 	statistics__free(&statistics);
 }
 
+/* The fields of this row, which has no quotes; the rest of the text is returned. */
+static char *take_row(char *text, char **fields, size_t room, size_t *count)
+{
+	char *end = strchr(text, '\n');
+
+	assert_non_null(end);
+	*end = '\0';
+	for (*count = 0; *count < room && text;) {
+		fields[(*count)++] = text;
+		text = strchr(text, ',');
+		if (text)
+			*text++ = '\0';
+	}
+	assert_null(text);
+	return end + 1;
+}
+
+static void assert_same_field(struct json_object *line, struct json_object *segment,
+			      const char *name, const char *text)
+{
+	struct json_object *value = NULL;
+
+	if (!json_object_object_get_ex(segment, name, &value))
+		value = field(line, name);
+	if (json_object_is_type(value, json_type_double))
+		assert_true(strtod(text, NULL) == json_object_get_double(value));
+	else
+		assert_string_equal(text, value ? json_object_get_string(value) : "");
+}
+
+static void csv_and_json_have_the_same_segments_and_values(void **state)
+{
+	struct sample *sample = *state;
+	struct statistics statistics = sample_statistics(sample);
+	struct json_object *line =
+		parsed(statistics_written(sample, &json_format, &statistics, false));
+	struct json_object *segments = field(line, "segments");
+	char *header, *table, *at, *names[32], *fields[32];
+	size_t columns, count;
+
+	sample->options.summary = true;
+	header = strdup(header_written(sample, &csv_format));
+	table = strdup(statistics_written(sample, &csv_format, &statistics, false));
+	assert_true(header && table);
+	take_row(header, names, ARRAY_SIZE(names), &columns);
+	at = table;
+	for (size_t i = 0; i < json_object_array_length(segments); i++) {
+		at = take_row(at, fields, ARRAY_SIZE(fields), &count);
+		assert_int_equal(count, columns);
+		for (size_t j = 0; j < count; j++)
+			assert_same_field(line, json_object_array_get_idx(segments, i), names[j],
+					  fields[j]);
+	}
+	assert_string_equal(at, "");
+	free(header);
+	free(table);
+	json_object_put(line);
+	statistics__free(&statistics);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		sample_test(text_and_json_have_the_same_segments_counts_and_times),
+		sample_test(csv_and_json_have_the_same_segments_and_values),
 		sample_test(text_and_json_have_the_same_accounts),
 		sample_test(histograms_have_the_same_counts),
 	};

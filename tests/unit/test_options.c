@@ -227,7 +227,7 @@ static void a_wrong_value_names_its_option_and_what_is_wrong(void **state)
 		{ "--timeout=0", "--timeout=0 must be more than 0" },
 		{ "-c0", "--count=0 is no number of packets, 1 or more" },
 		{ "-c1e3", "--count=1e3 is no number of packets, 1 or more" },
-		{ "-fxml", "--format=xml is none of text, json" },
+		{ "-fxml", "--format=xml is none of text, json, csv" },
 		{ "--attach=magic", "--attach=magic is none of auto, fentry, kprobe" },
 		{ "--sample=0", "--sample=0 is no number from 1 to 1000000" },
 		{ "--sample=1000001", "--sample=1000001 is no number from 1 to 1000000" },
@@ -442,6 +442,8 @@ static void check_has_no_other_options(void **state)
 		     "check --help\n");
 	assert_wrong(LINE("check", "vnet0"),
 		     "vmlat check: error: unexpected argument vnet0; see vmlat check --help\n");
+	assert_wrong(LINE("check", "-f", "csv"),
+		     "vmlat check: error: --format=csv is of packets: check has text and json\n");
 	assert_wrong(LINE("check", "--", "true"),
 		     "vmlat check: error: unexpected argument true; see vmlat check --help\n");
 }

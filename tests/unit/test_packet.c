@@ -1002,7 +1002,9 @@ static void *bpf_map_lookup_elem(const void *map, const void *key)
 
 static void an_interface_is_known_by_number_and_namespace(void **state)
 {
-	static struct vmlat_config config = { .interfaces[70].device = { 1, 70 } };
+	static struct vmlat_config config = {
+		.interfaces[70] = { .device = { 1, 70 }, .roles = VMLAT_ROLE_TAP, .others = 1 }
+	};
 	struct net ours = { .ns.inum = 1 }, other = { .ns.inum = 2 };
 	struct net_device device = { .ifindex = 70, .nd_net.net = &ours };
 
@@ -1017,15 +1019,28 @@ static void an_interface_is_known_by_number_and_namespace(void **state)
 	assert_ptr_equal(selected_interface(&config, &device, true), &second);
 }
 
-static void an_interface_whose_place_is_empty_costs_no_lookup(void **state)
+static void an_interface_that_nobody_selected_is_known_as_such(void **state)
 {
-	static struct vmlat_config config = { .interfaces[70].device = { 1, 70 } };
+	static struct vmlat_config config = { .interfaces[70] = { .device = { 1, 70 } } };
+	struct net ours = { .ns.inum = 1 };
+	struct net_device device = { .ifindex = 70, .nd_net.net = &ours };
+
+	(void)state;
+	lookups = 0;
+	assert_ptr_equal(selected_interface(&config, &device, true), &config.interfaces[70]);
+	assert_int_equal(lookups, 0);
+}
+
+static void an_interface_that_has_no_entry_costs_no_lookup(void **state)
+{
+	static struct vmlat_config config = { .interfaces[70] = { .device = { 1, 70 },
+								  .roles = VMLAT_ROLE_TAP } };
 	struct net ours = { .ns.inum = 1 };
 	struct net_device device = { .nd_net.net = &ours };
 
 	(void)state;
 	lookups = 0;
-	for (device.ifindex = 0; device.ifindex < VMLAT_INTERFACES; device.ifindex++)
+	for (device.ifindex = 1; device.ifindex < 2 * VMLAT_INTERFACES; device.ifindex++)
 		if (device.ifindex != 70)
 			assert_null(selected_interface(&config, &device, true));
 	assert_int_equal(lookups, 0);
@@ -1075,7 +1090,8 @@ int main(void)
 		cmocka_unit_test(a_port_filter_turns_away_what_has_no_ports),
 		cmocka_unit_test(the_first_filter_that_fails_is_the_reason),
 		cmocka_unit_test(an_interface_is_known_by_number_and_namespace),
-		cmocka_unit_test(an_interface_whose_place_is_empty_costs_no_lookup),
+		cmocka_unit_test(an_interface_that_nobody_selected_is_known_as_such),
+		cmocka_unit_test(an_interface_that_has_no_entry_costs_no_lookup),
 	};
 
 	return cmocka_run_group_tests_name("packet", tests, NULL, NULL);
