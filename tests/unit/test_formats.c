@@ -219,7 +219,7 @@ static void csv_and_json_have_the_same_segments_and_values(void **state)
 	struct json_object *line =
 		parsed(statistics_written(sample, &json_format, &statistics, false));
 	struct json_object *segments = field(line, "segments");
-	char *header, *table, *at, *names[32], *fields[32];
+	char *header, *table, *at, *names[32] = { NULL }, *fields[32] = { NULL };
 	size_t columns, count;
 
 	sample->options.summary = true;
