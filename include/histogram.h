@@ -94,7 +94,8 @@ static inline __u64 vmlat_bucket_value(__u32 bucket)
 }
 
 enum {
-	VMLAT_SEGMENTS = 24, /* of one interface, both directions: pairs of stages that occur */
+	VMLAT_SEGMENTS = 24, /* of one interface, both directions: totals, and pairs of stages */
+	VMLAT_TOTALS = 2, /* of these; they have the first places from the start */
 	VMLAT_STAGES_MAX = 16,
 	VMLAT_TOTAL = VMLAT_STAGES_MAX * VMLAT_STAGES_MAX - 1, /* the pair that is the total */
 	VMLAT_PAIRS = 2 * VMLAT_STAGES_MAX * VMLAT_STAGES_MAX,
@@ -119,7 +120,7 @@ struct vmlat_distribution {
 /* Of one interface on one CPU: value of the inner maps of the statistics map. */
 struct vmlat_statistics {
 	__u8 segment[VMLAT_PAIRS]; /* which distribution a pair has, less 1; 0: none so far */
-	__u32 segments; /* distributions in use */
+	__u32 segments; /* distributions that are taken */
 	__u32 interval; /* that these are of, from 1 */
 	__u64 unkept; /* times that no distribution was left for */
 	struct vmlat_distribution distribution[VMLAT_SEGMENTS];

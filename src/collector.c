@@ -25,6 +25,16 @@ static int new_map(const struct collector *collector)
 			      sizeof(struct vmlat_statistics), collector->cpus, NULL);
 }
 
+/* The totals have places of their own: however many segments there are, these are not lost. */
+static void make_empty(struct vmlat_statistics *statistics)
+{
+	for (int i = 0; i < VMLAT_SEGMENTS; i++)
+		statistics->distribution[i].min = VMLAT_NO_MIN;
+	statistics->segment[vmlat_pair_of(VMLAT_TX, VMLAT_TOTAL)] = 1;
+	statistics->segment[vmlat_pair_of(VMLAT_RX, VMLAT_TOTAL)] = 2;
+	statistics->segments = VMLAT_TOTALS;
+}
+
 int collector__open(struct collector **result, struct bpf_map *maps, unsigned int cpus)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
@@ -42,8 +52,7 @@ int collector__open(struct collector **result, struct bpf_map *maps, unsigned in
 	collector->spare = new_map(collector);
 	if (!collector->values || !collector->empty)
 		return -ENOMEM;
-	for (int i = 0; i < VMLAT_SEGMENTS; i++)
-		collector->empty->distribution[i].min = VMLAT_NO_MIN;
+	make_empty(collector->empty);
 	return collector->spare < 0 ? -errno : bpf_map__set_inner_map_fd(maps, collector->spare);
 }
 
@@ -97,13 +106,21 @@ int collector__add(struct collector *collector, size_t index)
 	return error;
 }
 
+static bool has_times(const struct vmlat_statistics *statistics)
+{
+	for (__u32 i = 0; i < VMLAT_SEGMENTS; i++)
+		if (statistics->distribution[i].count)
+			return true;
+	return false;
+}
+
 static int read_map(struct collector *collector, int map, bool *any)
 {
 	*any = false;
 	for (__u32 cpu = 0; cpu < collector->cpus; cpu++) {
 		if (bpf_map_lookup_elem(map, &cpu, &collector->values[cpu]))
 			return -errno;
-		*any |= collector->values[cpu].segments != 0;
+		*any |= has_times(&collector->values[cpu]);
 	}
 	return 0;
 }
@@ -118,7 +135,8 @@ static void hand_over(const struct collector *collector, size_t index, distribut
 		for (unsigned int pair = 0; pair < VMLAT_PAIRS; pair++) {
 			unsigned int number = value->segment[pair];
 
-			if (number && number <= VMLAT_SEGMENTS)
+			if (number && number <= VMLAT_SEGMENTS &&
+			    value->distribution[number - 1].count)
 				handler(context, index, pair, &value->distribution[number - 1]);
 		}
 	}

@@ -82,6 +82,10 @@ static void measure(__u32 interface, unsigned int on_cpu, unsigned int pair, __u
 
 	assert_int_not_equal(outer[interface], 0);
 	value = &values[outer[interface] - FIRST_FD][on_cpu];
+	if (!value->segment[pair] && value->segments == VMLAT_SEGMENTS) {
+		value->unkept++;
+		return;
+	}
 	if (!value->segment[pair])
 		value->segment[pair] = ++value->segments;
 	add_time(&value->distribution[value->segment[pair] - 1], ns);
@@ -209,7 +213,7 @@ static void a_map_has_the_number_of_the_interval_that_it_is_put_in_for(void **st
 	take(collector);
 	assert_int_equal(collector__interval(collector), 2);
 	assert_int_equal(values[outer[0] - FIRST_FD][CPUS - 1].interval, 2);
-	assert_int_equal(values[outer[0] - FIRST_FD][0].segments, 0);
+	assert_int_equal(values[outer[0] - FIRST_FD][0].segments, VMLAT_TOTALS);
 	assert_int_equal(values[outer[1] - FIRST_FD][0].interval, 1); /* nothing was measured */
 }
 
@@ -220,6 +224,20 @@ static void times_without_room_are_added_up(void **state)
 	values[outer[0] - FIRST_FD][1].unkept = 3;
 	take(*state);
 	assert_int_equal(unkept, 7);
+}
+
+static void the_totals_have_room_however_many_segments_came_before(void **state)
+{
+	struct handed handed;
+
+	for (unsigned int pair = 0; pair < VMLAT_SEGMENTS; pair++)
+		measure(0, 0, pair, 1);
+	measure(0, 0, vmlat_pair_of(VMLAT_TX, VMLAT_TOTAL), 10);
+	measure(0, 0, vmlat_pair_of(VMLAT_RX, VMLAT_TOTAL), 100);
+	handed = take(*state);
+	assert_int_equal(handed.count[0], VMLAT_SEGMENTS);
+	assert_int_equal(handed.sum, VMLAT_SEGMENTS - VMLAT_TOTALS + 110);
+	assert_int_equal(unkept, VMLAT_TOTALS);
 }
 
 static void what_an_interface_had_is_handed_over_when_it_goes(void **state)
@@ -275,6 +293,7 @@ int main(void)
 		collector_test(where_nothing_was_measured_the_map_stays),
 		collector_test(a_map_has_the_number_of_the_interval_that_it_is_put_in_for),
 		collector_test(times_without_room_are_added_up),
+		collector_test(the_totals_have_room_however_many_segments_came_before),
 		collector_test(what_an_interface_had_is_handed_over_when_it_goes),
 		collector_test(an_interface_has_one_map_however_often_it_is_added),
 		collector_test(an_error_of_the_kernel_is_told_and_what_was_measured_stays),
