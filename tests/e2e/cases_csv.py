@@ -2,6 +2,7 @@
 """Comma separated values, beside the JSON lines of the same packets."""
 import csv
 import io
+import re
 
 import lab
 import vmlat
@@ -26,17 +27,17 @@ def expected(packet):
     flow = packet["flow"] or dict.fromkeys(("protocol", "src_ip", "src_port", "dst_ip", "dst_port"))
     process = packet["process"] or {"pid": None, "comm": None}
     same = {name: value for name, value in packet.items()
-            if name not in ("type", "time", "flow", "vlan", "process", "exits", "stages",
-                            "total_ns")}
+            if name not in ("type", "time", "flow", "vlan", "process", "exemplar", "exits",
+                            "stages", "total_ns")}
     return {**{name: text(value) for name, value in {**same, **flow, **process}.items()},
             "vlan": ".".join(map(str, packet["vlan"])),
             "exits": [(one["interface"], one["outcome"]) for one in packet["exits"]],
-            "stages": {column(stage) for stage in packet["stages"]}}
+            "stages": sorted({column(stage) for stage in packet["stages"]})}
 
 
 def said(row):
     """The same of a row."""
-    stages = {name for name, value in row.items() if name.startswith("stage_") and value}
+    stages = sorted(name for name, value in row.items() if name.startswith("stage_") and value)
     rest = {name: value for name, value in row.items()
             if not name.startswith("stage_") and name not in ("time", "total_ns")}
     return {**rest, "exits": [tuple(one.split(":")[:2]) for one in row["exits"].split()],
@@ -53,6 +54,14 @@ def check_times(row):
         equal("the total and the last offset", int(row["total_ns"]), offsets[-1])
         ensure(any(int(one.split(":")[2]) == offsets[-1] for one in row["exits"].split()),
                f"no exit ends at the last offset: {row}")
+
+
+def check_summary(table, packets):
+    """What has no row is text, on stderr, and says what the JSON lines' end says."""
+    _, heading, summary = table.errors().partition("=== Summary: ")
+    ensure(heading, f"no summary on stderr: {table.errors()}")
+    for term, count in packets.items():
+        ensure(re.search(rf"\b{count} {term}\b", summary), f"not {count} {term}: {summary}")
 
 
 def key(packet):
@@ -82,6 +91,6 @@ def csv_says_what_json_says():
         equal("row", got, wanted)
     for row in rows:
         check_times(row)
-    ensure("=== Summary: " in table.errors(), f"no summary on stderr: {table.errors()}")
+    check_summary(table, json.end["packets"])
     ensure({row["outcome"] for row in rows} >= {"completed", "dropped"}, "all ended alike")
     equal("upcalls", sum(row["upcall"] == "true" for row in rows) > 0, True)

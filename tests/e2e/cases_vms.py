@@ -63,7 +63,7 @@ def a_vm_that_starts_and_is_killed_is_traced_under_its_name():
     """It has two queues. One trace waits for it, the other one is of every VM."""
     port, count = lab.port(), 10
     with vmlat.traces(["--vm", "web3"], ["--dst-port", port]) as (named, every):
-        wait_for_words(named, "warning", "web3 has a tap here", "vnet0 (web1)", "did you mean web1")
+        wait_for_words(named, "warning", "web3 has a tap here", "vnet0 (web1)", "did you mean web")
         web3.start("--queues=2")
         wait_for_words(named, "vnet2: traced from now on")
         for sender, receiver in (web3, peer), (peer, web3), (web1, peer), (web3, web2):
@@ -204,15 +204,18 @@ def check_first_packets(trace, taps, count=1):
 
 @case
 def a_new_tap_is_traced_from_its_first_packet():
-    """With and without a name; one of another name is not."""
-    with vmlat.traces(["-d", "tx", "--outcome", FATES], ["-d", "tx", "-i", "tap8", "--outcome",
-                                                       FATES], ["-d", "tx", "-i", "vnet0",
-                                                                "--outcome", FATES]) as traces:
-        write_at_once("tap7", "tap8", count=3)
-        for trace, count in zip(traces, (6, 3)):
-            trace.wait_lines(count)
-        for trace in traces[:2]:
-            wait_for_words(trace, "tap8: gone")
+    """With and without a name; one of another name is not. The one with a name was there before."""
+    words = ["-d", "tx", "--outcome", FATES]
+    with contextlib.ExitStack() as before:
+        before.enter_context(tap8.added())
+        with vmlat.traces(words, [*words, "-i", "tap8"], [*words, "-i", "vnet0"]) as traces:
+            before.close()
+            for trace in traces[:2]:
+                wait_for_words(trace, "tap8: gone")
+            write_at_once("tap7", "tap8", count=3)
+            for trace, count in zip(traces, (6, 3)):
+                trace.wait_lines(count)
+                wait_for_words(trace, "tap8: traced from its first packet on")
     every, named, other = traces
     check_first_packets(every, ["tap7", "tap8"], 3)
     check_first_packets(named, ["tap8"], 3)
