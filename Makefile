@@ -36,7 +36,7 @@ unit_sources := $(sort $(wildcard tests/unit/*.c))
 unit_tests := $(unit_sources:tests/unit/%.c=$(build)/unit/%)
 shell_scripts = $(shell grep -lIE '^\#!/bin/(ba)?sh' -r tests .ci)
 c_files := $(sort $(wildcard src/*.[ch] bpf/*.[ch] include/*.h tests/unit/*.[ch] tests/lab/*.[ch] \
-	tests/planted/*.h tests/verifier/*.c))
+	tests/planted/*.h tests/verifier/*.c tests/bench/*.[ch]))
 
 CFLAGS ?= -O2 -g
 cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Iinclude -Isrc -I$(build) \
@@ -53,6 +53,7 @@ test_packages := libcmocka-dev clang-format clang-tidy cppcheck shellcheck mando
 	python3-jsonschema jq qemu-system-x86 busybox-static cpio kmod xz-utils zstd \
 	openvswitch-switch iproute2 iputils-ping iperf3 tcpdump ethtool ca-certificates \
 	debian-archive-keyring
+bench_packages := bpftrace
 
 .PHONY: all
 all: $(build)/vmlat
@@ -88,10 +89,11 @@ uninstall:
 	rm -f $(DESTDIR)$(bindir)/vmlat $(DESTDIR)$(mandir)/man8/vmlat.8
 	rm -rf $(DESTDIR)$(datadir)
 
-.PHONY: deps test-deps
+.PHONY: deps test-deps bench-deps
 deps: packages := $(build_packages)
 test-deps: packages := $(build_packages) $(test_packages)
-deps test-deps:
+bench-deps: packages := $(build_packages) $(test_packages) $(bench_packages)
+deps test-deps bench-deps:
 	$(call say,APT,$@)
 	$(Q)if dpkg-query -W -f '$${Status}\n' $(packages) 2>&1 | grep -qv 'install ok installed'; \
 	then \
@@ -157,6 +159,35 @@ planted:
 lab: all
 	$(Q)tests/e2e/run
 
+# What tracing costs, in instructions a packet: compared with docs/benchmarks.json, or written there.
+# PARTS="tx idle" measures these alone, BENCH_FLAGS=--programs shows each program.
+bench_programs := $(addprefix $(build)/bench/,load attach $(foreach kind,floor span, \
+	$(foreach way,tx rx,$(foreach mode,fentry kprobe,$(kind)-$(way)-$(mode).o))))
+
+.PHONY: bench bench-table
+bench: bench-deps
+	$(Q)$(MAKE) --no-print-directory all $(bench_programs)
+	$(Q)tests/bench/run $(BENCH_FLAGS) $(PARTS)
+bench-table: BENCH_FLAGS := --write
+bench-table: bench
+
+$(build)/bench/load: tests/bench/load.c tests/lab/frame.c tests/lab/frame.h
+$(build)/bench/attach: tests/bench/attach.c
+$(build)/bench/load $(build)/bench/attach:
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(cflags) -Itests/lab $(filter %.c,$^) -o $@ -lbpf
+
+# floor-tx-fentry.o is floor.bpf.c with TX and FENTRY
+$(build)/bench/%.o:
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(filter-out -MMD -MP,$(bpf_flags)) -I/usr/include/$(shell $(CC) -print-multiarch) \
+		$(patsubst %,-D%,$(shell echo $* | tr a-z A-Z | cut -d- -f2- | tr - ' ')) \
+		-c $(filter %.c,$^) -o $@
+$(filter $(build)/bench/floor-%,$(bench_programs)): tests/bench/floor.bpf.c
+$(filter $(build)/bench/span-%,$(bench_programs)): tests/bench/span.bpf.c
+
 .PHONY: format lint
 format:
 	$(Q)clang-format -i $(c_files)
@@ -175,7 +206,8 @@ lint: $(build)/vmlat.skel.h
 		clang-tidy --quiet --config-file=.clang-tidy {} -- $(cflags) -Ibpf \
 		2>$(build)/vmlat.lint || { cat $(build)/vmlat.lint; exit 1; }
 	$(call say,LINT,cppcheck)
-	$(Q)cppcheck $(cppcheck_flags) src tests/unit tests/lab tests/verifier
+	$(Q)cppcheck $(cppcheck_flags) src tests/unit tests/lab tests/verifier tests/bench/load.c \
+		tests/bench/attach.c
 	$(call say,LINT,shellcheck)
 	$(Q)shellcheck -x $(shell_scripts)
 
@@ -206,6 +238,7 @@ help:
 	@echo 'make unit       unit tests alone'
 	@echo 'make lab        end-to-end tests alone, in the lab VM'
 	@echo 'make verifier   what each kernel says of the BPF programs; verifier-table keeps it'
+	@echo 'make bench      what tracing costs, in instructions a packet, in the lab VM; bench-table stores it'
 	@echo 'make lint       clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make format     clang-format, in place'
 	@echo 'make vmlinux    vmlinux/ARCH/vmlinux.h again, from the lab kernel'
