@@ -117,9 +117,9 @@ static void make_frames(struct load *load)
 	}
 }
 
-static int open_tap(const char *name, int flags)
+static int open_tap(const char *name)
 {
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags };
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), header = HEADER;
 
 	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
@@ -132,7 +132,7 @@ static int open_tap(const char *name, int flags)
 
 static void open_write(struct load *load)
 {
-	load->fd = open_tap(load->tap, 0);
+	load->fd = open_tap(load->tap);
 }
 
 static void write_batch(struct load *load)
@@ -226,7 +226,7 @@ static void open_vhost(struct load *load)
 	vhost_set(load->fd, VHOST_SET_VRING_KICK, &file);
 	file.fd = vhost->call;
 	vhost_set(load->fd, VHOST_SET_VRING_CALL, &file);
-	file.fd = open_tap(load->tap, 0);
+	file.fd = open_tap(load->tap);
 	vhost_set(load->fd, VHOST_NET_SET_BACKEND, &file);
 }
 
@@ -246,6 +246,29 @@ static void vhost_batch(struct load *load)
 
 /* --- from a NIC's driver to a tap: frames of XDP that it passed on (from 5.18 on) --- */
 
+static void inject(struct load *load, int count)
+{
+	struct xdp_md context = { .data_end = load->length,
+				  .ingress_ifindex = if_nametoindex(load->nic) };
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = load->frames[0] + HEADER,
+		    .data_size_in = load->length, .ctx_in = &context,
+		    .ctx_size_in = sizeof(context), .repeat = count, .batch_size = BATCH,
+		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
+
+	if (bpf_prog_test_run_opts(load->other_fd, &options))
+		err(1, "frames of XDP by %s", load->nic);
+}
+
+static void take(struct load *load, int count)
+{
+	uint8_t taken[SLOT];
+
+	for (int i = 0; i < count; i++)
+		if (read(load->fd, taken, sizeof(taken)) != (ssize_t)(HEADER + load->length))
+			err(1, "tap %s: packet %d", load->tap, i);
+}
+
+/* The first frame may need an upcall. When it is back, the datapath has its flow. */
 static void open_receive(struct load *load)
 {
 	const struct bpf_insn pass[] = {
@@ -253,29 +276,20 @@ static void open_receive(struct load *load)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 
-	load->fd = open_tap(load->tap, 0);
-	if (fcntl(load->fd, F_SETFL, O_NONBLOCK))
-		err(1, "tap %s", load->tap);
+	load->fd = open_tap(load->tap);
 	load->other_fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, NULL);
 	if (load->other_fd < 0)
 		err(1, "XDP program");
+	inject(load, 1);
+	take(load, 1);
+	if (fcntl(load->fd, F_SETFL, O_NONBLOCK)) /* no later one is missing */
+		err(1, "tap %s", load->tap);
 }
 
 static void receive_batch(struct load *load)
 {
-	struct xdp_md context = { .data_end = load->length,
-				  .ingress_ifindex = if_nametoindex(load->nic) };
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = load->frames[0] + HEADER,
-		    .data_size_in = load->length, .ctx_in = &context,
-		    .ctx_size_in = sizeof(context), .repeat = CALL, .batch_size = BATCH,
-		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES);
-	uint8_t taken[SLOT];
-
-	if (bpf_prog_test_run_opts(load->other_fd, &options))
-		err(1, "frames of XDP by %s", load->nic);
-	for (unsigned int i = 0; i < CALL; i++)
-		if (read(load->fd, taken, sizeof(taken)) != (ssize_t)(HEADER + load->length))
-			err(1, "tap %s: packet %u", load->tap, i);
+	inject(load, CALL);
+	take(load, CALL);
 }
 
 /* --- what never reaches a switch --- */

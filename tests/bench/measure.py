@@ -4,6 +4,7 @@
 each packet. measure.py [--programs] [PART...] writes measured.json to $LAB_RESULTS."""
 import argparse
 import contextlib
+import functools
 import glob
 import json
 import os
@@ -22,8 +23,8 @@ sys.path.insert(0, f"{TOP}/tests/e2e")
 
 import bpftrace
 import lab
-from case import Failure, ensure
-from lab import run, tap9, wait_for
+from case import ensure
+from lab import tap9
 
 BUILD = f"{TOP}/build/bench"
 VMLAT = os.environ.get("VMLAT", f"{TOP}/build/vmlat")
@@ -44,11 +45,12 @@ TRAFFIC = {
     "host": ["loopback"],
     "freed": ["unix"],
 }
+HOLD = ["write", "--tap", TAP, "--to", HELD_MACHINE]
 WAY = {"tx": "tx", "vhost": "tx", "queue": "tx", "rx": "rx", "host": "rx", "freed": "rx"}
 
 # A summary is statistics alone; without that option, a threshold that nothing reaches.
 THRESHOLD = ["-l", "1000000"]
-SUMMARY = ["--summary"] if "--summary" in run(VMLAT, "--help") else THRESHOLD
+SUMMARY = ["--summary"] if "--summary" in lab.run(VMLAT, "--help", timeout=None) else THRESHOLD
 
 
 def ours(way, name):
@@ -66,6 +68,7 @@ ALL = ["summary", "no match", "other tap", "threshold", "json"]
 ROWS = {"tx": ALL, "rx": ALL, "vhost": ["summary"], "queue": ["summary"], "host": ["summary"],
         "freed": ["summary"]}
 
+run = functools.partial(lab.run, timeout=None)  # how fast this clock is, nobody knows
 measured = {"kernel": platform.release(), "nothing": {}, "floor": {}, "rows": [], "told": []}
 
 
@@ -78,7 +81,7 @@ def tell(what, value, unit):
 
 def load(words, count=COUNT, warm=WARM, rest=0):
     return json.loads(run(f"{BUILD}/load", *words, "--count", count, "--warm", warm, "--rest",
-                          rest, timeout=1200))
+                          rest))
 
 
 def per_packet(words, **how):
@@ -94,12 +97,12 @@ def process(words, ready):
     with open("/run/bench.out", "w+", encoding="utf-8") as out:
         running = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
-            wait_for(f"{words[0]} to be ready",
-                     lambda: ready() or running.poll() is not None, 300)
+            lab.wait_for(f"{words[0]} to be ready",
+                         lambda: ready() or running.poll() is not None, 3600)
             ensure(running.poll() is None, f"{words} ended: {open('/run/bench.out').read()}")
             yield running
             running.send_signal(signal.SIGINT)
-            ensure(running.wait(120) == 0, f"{words}: status {running.returncode}")
+            ensure(running.wait() == 0, f"{words}: status {running.returncode}")
         finally:
             running.kill()
             running.wait()
@@ -195,15 +198,23 @@ def queue(with_programs):
     run("tc", "qdisc", "replace", "dev", NIC, "root", "fq_codel")
 
 
+def span_variables():
+    number, = (one["id"] for one in json.loads(run("bpftool", "-j", "map", "show"))
+               if re.fullmatch(r"span.*\.bss", one.get("name", "")))
+    dump = json.loads(run("bpftool", "-j", "map", "dump", "id", number))
+    variables = {}
+    for one in dump[0]["formatted"]["value"][".bss"]:
+        variables.update(one)
+    return variables
+
+
 def inflation():
     """What the report says, over the same with programs at the first and the last stage only."""
     for way in "tx", "rx":
         for mode in MODES:
             with attached("span", way, mode):
                 load(TRAFFIC[way])
-                span = json.loads(run("bpftool", "-j", "map", "dump", "name", "span.bss"))
-            values = {name: value for one in span[0]["formatted"]["value"][".bss"]
-                      for name, value in one.items()}
+                values = span_variables()
             with vmlat(ours(way, "json"), mode):
                 load(TRAFFIC[way], rest=2_000_000)
             with open(OUTPUT, encoding="utf-8") as file:
@@ -281,12 +292,11 @@ def idle():
 
 def in_flight():
     """So many packets wait in another NIC's queue while the usual ones pass."""
-    held = ["write", "--tap", TAP, "--to", HELD_MACHINE]
     base = per_packet(TRAFFIC["tx"])
     for count in 0, 64, 640, 9984:
         run("tc", "qdisc", "replace", "dev", HELD, "root", "netem", "delay", "900s", "limit", 20000)
         with vmlat(["-d", "tx", "-p", f"{NIC},{HELD}", "-i", TAP, "--timeout=900", *SUMMARY]):
-            load(held, count, 0)
+            load(HOLD, count, 0)
             tell(f"TX, {count} other packets in flight",
                  round(per_packet(TRAFFIC["tx"]) - base), "instructions a packet")
             run("tc", "qdisc", "del", "dev", HELD, "root")
@@ -297,8 +307,7 @@ def burst():
     for mode in MODES:
         with vmlat(ours("tx", "json"), mode):
             result = load(TRAFFIC["tx"], 99840, 0, 3_000_000)
-        with open(OUTPUT, encoding="utf-8") as file:
-            end = json.loads(file.readlines()[-1])
+        end = json.loads(run("tail", "-n", 1, OUTPUT))
         rate = round(1e9 * result["count"] / result["took_ns"])
         tell(f"burst of {result['count']} at {rate} a second, {mode}, each as JSON",
              end["events"]["lost"], "reports lost")
@@ -310,7 +319,7 @@ def add_nic(name, machine):
     run("ip", "link", "add", name, "type", "dummy")
     run("ip", "link", "set", name, "up")
     run("tc", "qdisc", "replace", "dev", name, "root", "fq_codel")
-    run("ovs-vsctl", "-t", "30", "add-port", "br0", name)
+    run("ovs-vsctl", "-t", "300", "add-port", "br0", name)
     run("ovs-ofctl", "add-flow", "br0",
         f"priority=20,dl_dst=52:54:00:00:01:0{machine},actions=output:{name}")
 
@@ -331,10 +340,10 @@ def set_up():
     add_nic(HELD, HELD_MACHINE)
     lab.library("tap_add", TAP, tap9.mac)
     run("ip", "tuntap", "add", OTHER, "mode", "tap", "vnet_hdr")
-    for words in TRAFFIC["tx"], TRAFFIC["rx"], ["write", "--tap", TAP, "--to", HELD_MACHINE]:
-        load(words, WARM, 0)
-    for port in TAP, NIC:
-        lab.in_table(f"in_port({port})")
+    for words, port in ((TRAFFIC["tx"], NIC), (HOLD, HELD)):
+        load(words, 64, 0)
+        lab.in_table(f"in_port({TAP})", f"actions:{port}")
+    load(TRAFFIC["rx"], 0, 0)
     stack = contextlib.ExitStack()
     for path in glob.glob("/run/openvswitch/*.pid"):
         with open(path, encoding="ascii") as file:

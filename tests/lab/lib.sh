@@ -12,9 +12,10 @@
 lab_state=/run/vmlat-lab
 export lab_state
 
-# ovs_vsctl ...: bounded, since it waits for ovs-vswitchd forever otherwise
+# ovs_vsctl ...: bounded, since it waits for ovs-vswitchd forever otherwise. A clock that counts instructions runs ahead
+# while the disk is slow.
 ovs_vsctl() {
-	ovs-vsctl -t 30 "$@"
+	ovs-vsctl -t 300 "$@"
 }
 
 # peer COMMAND...: in the namespace of the machine at the other end of the wire
