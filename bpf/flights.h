@@ -664,6 +664,12 @@ static __always_inline bool shares_buffer(const struct vmlat_flight *flight,
 	return (__u64)BPF_CORE_READ(skb, head) == flight->head;
 }
 
+/* Without these hooks, nobody tells that a packet goes to the host. */
+static __always_inline bool host_is_untold(void)
+{
+	return !is_attached(VMLAT_HOOK_OVS_VPORT_SEND) || !features.internal_dev_xmit;
+}
+
 /*
  * Whether the skb at the carrier's address is the carrier still. Some of the host's stack frees
  * without a word (__kfree_skb of sk_eat_skb, kfree_skb_partial), and the address is then another
@@ -674,10 +680,12 @@ static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_fl
 					  const struct sk_buff *skb)
 {
 	bool at_host = flight->left == VMLAT_TO_HOST || flight->candidate;
+	/* what ovs-vswitchd sends back was not received either */
+	bool received = at_host || (host_is_untold() && !flight->upcalled);
 
-	if (!at_host && !flight->late)
+	if (!at_host && !flight->late && !host_is_untold())
 		return true;
-	if (shares_buffer(flight, skb) && (!at_host || BPF_CORE_READ(skb, skb_iif)))
+	if (shares_buffer(flight, skb) && (!received || BPF_CORE_READ(skb, skb_iif)))
 		return true;
 	end_flight(cpu, flight, at_host ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 	return false;
