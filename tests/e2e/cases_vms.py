@@ -92,11 +92,12 @@ def two_taps_and_the_queues_of_one_are_one_vm():
     port, count = lab.port(), 5
     with tap8.added(), tap9.added("multi_queue"), \
             stand_in("db1", "tap8", "tap9:mq", "tap9:mq") as vm:
+        lab.warm(web1, peer, dst_port=port)
         with vmlat.trace("-d", "tx", "--vm", "db1", *vmlat.QUICK) as trace:
             for tap, sender in enumerate((tap8, tap9, tap9)):
                 vm.send(tap, sender, count, port, number=tap * count)
             trace.wait_lines(3 * count)
-            lab.deliver(web1, peer, 1, dst_port=port)
+            lab.deliver(web1, peer, 1, dst_port=port)  # another VM's
     equal("packets", names(trace, "vm", "vm_interface"),
           {("db1", "tap8"): count, ("db1", "tap9"): 2 * count})
     check_outcomes(trace, started=3 * count, completed=3 * count)
