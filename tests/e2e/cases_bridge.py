@@ -33,10 +33,12 @@ DELAY = 20_000_000  # ns
 
 
 def modes():
-    """Each way to attach to the bridge's functions here, unless the suite forces one."""
+    """Each way to attach to the bridge's functions here, and the words that ask for it: the suite may
+    force one."""
     if vmlat.ANY_WAY:
-        return vmlat.ANY_WAY[1:]
-    return ["kprobe", "fentry"] if os.path.exists("/sys/kernel/btf/bridge") else ["kprobe"]
+        return [(vmlat.ANY_WAY[1], [])]
+    ways = ["kprobe", "fentry"] if os.path.exists("/sys/kernel/btf/bridge") else ["kprobe"]
+    return [(way, ["--attach", way]) for way in ways]
 
 
 def attached(trace):
@@ -89,9 +91,9 @@ def where_a_linux_bridge_comes_later_it_says_so_and_packets_have_no_stages_of_it
 def packets_of_a_guest_have_the_stages_of_its_linux_bridge():
     count = 30
     with topology.linux_bridge(web1):
-        for mode in modes():
+        for mode, words in modes():
             port = lab.port()
-            with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "eth0", "--attach", mode) as trace:
+            with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "eth0", *words) as trace:
                 lab.deliver(web1, peer, count, dst_port=port)
                 with lab.qdisc("netem", "delay", f"{DELAY // 1_000_000}ms"):
                     lab.deliver(web1, peer, count, dst_port=port, first_seq=count)
@@ -112,9 +114,9 @@ def packets_of_a_guest_have_the_stages_of_its_linux_bridge():
 def packets_to_a_guest_have_the_stages_of_its_linux_bridge():
     count = 30
     with topology.linux_bridge(web1):
-        for mode in modes():
+        for mode, words in modes():
             port = lab.port()
-            with vmlat.trace("-d", "rx", "-i", "vnet0", "-p", "eth0", "--attach", mode) as trace:
+            with vmlat.trace("-d", "rx", "-i", "vnet0", "-p", "eth0", *words) as trace:
                 lab.deliver(peer, web1, count, dst_port=port, gap_us=1000)
                 with lab.qdisc("netem", "delay", f"{DELAY // 1_000_000}ms", device="vnet0"):
                     lab.deliver(peer, web1, count, dst_port=port, first_seq=count, gap_us=1000)

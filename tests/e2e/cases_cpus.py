@@ -89,8 +89,10 @@ def packets_that_leave_a_queue_on_the_other_cpu_are_told_apart():
 
 @contextlib.contextmanager
 def vswitchd_on(cpu):
-    """All its threads."""
-    tasks = [int(name) for name in os.listdir(f"/proc/{lab.vswitchd()}/task")]
+    """All its threads but the main one: as many CPUs as that may use, as many handlers it has, and
+    starting them anew it empties the datapath's table."""
+    main = lab.vswitchd()
+    tasks = [int(name) for name in os.listdir(f"/proc/{main}/task") if int(name) != main]
     for task in tasks:
         os.sched_setaffinity(task, [cpu])
     try:

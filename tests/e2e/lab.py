@@ -244,8 +244,12 @@ def flows():
 
 def in_table(*parts):
     """Waits until the datapath has a flow with all these parts in its description."""
-    wait_for(f"a datapath flow with {parts}",
-             lambda: any(all(part in line for part in parts) for line in flows()))
+    def is_there():
+        return any(all(part in line for part in parts) for line in flows())
+    try:
+        wait_for(f"a datapath flow with {parts}", is_there)
+    except Failure as failure:
+        raise Failure("\n    ".join([f"{failure}; there are:", *flows()])) from None
 
 
 def flush():
