@@ -256,11 +256,13 @@ def host_listens(changes):
 def packets_that_a_linux_bridge_delivers_to_the_host_are_diverted():
     count = 10
     with topology.linux_bridge(web1) as changes, host_listens(changes) as (receiver, flow):
-        with vmlat.trace("--outcome", "diverted", "-i", "vnet0", "-p", "eth0") as trace:
+        with vmlat.trace("--outcome", "diverted", "--timeout", "1", "-i", "vnet0",
+                         "-p", "eth0") as trace:
             for sender in web1, peer:
                 sender.send(peer, count, **flow)
                 for _ in range(count):
                     receiver.recv(2000)
+            trace.wait_lines(2 * count)
         with vmlat.trace("--outcome", "diverted", "--timeout", "1", *vmlat.QUICK) as waiting:
             web1.send(peer, count, **flow)
             waiting.wait_lines(count)
