@@ -8,6 +8,7 @@ import lab
 import truth
 import vmlat
 from case import ensure, equal, two_cpus_case
+from cases_outcome import check_outcomes
 from lab import Tap, peer, tap9
 
 TX = ["-d", "tx", "-p", "eth0", "--timeout", "60", "--buffer", 1 << 16]
@@ -51,15 +52,19 @@ def trace_two(streams, *jobs):
     with contextlib.ExitStack() as stack:
         departures = [stack.enter_context(truth.departures(port)) for port in streams]
         with vmlat.trace(*TX) as trace:
+            sent = lab.counter("eth0", "tx_packets")
             written = truth.write_at_once(*jobs)
-            lab.wait_for("the last ones to leave", lambda: not lab.qdisc_root()["qlen"])
+            lab.wait_for("the last ones to leave", lambda:
+                         lab.counter("eth0", "tx_packets") - sent >= sum(streams.values()))
         left = [seen() for seen in departures]
     check_overlap(written)
-    counted = trace.end["packets"]
-    equal("started and completed", (counted["started"], counted["completed"]),
-          (sum(streams.values()),) * 2)
+    unseen = trace.end["packets"]["in_flight"]
+    # where tasks are preempted in BPF programs, those of reinjections too: then each run was missed
+    ensure(unseen <= (trace.end["probes"]["missed"] or 0), f"{unseen} are in flight")
+    check_outcomes(trace, started=sum(streams.values()), in_flight=unseen,
+                   completed=sum(streams.values()) - unseen)
     for port, *of_stream in zip(streams, written, left):
-        truth.check_told_apart(of_port(trace, port), *of_stream)
+        truth.check_told_apart(of_port(trace, port), *of_stream, unseen)
     return trace
 
 

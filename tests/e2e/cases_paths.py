@@ -201,11 +201,12 @@ def tunnels_that_end_in_the_guest_are_not_unpacked():
 @case
 def packets_of_any_length_that_a_nic_received_have_their_flow():
     port, count = lab.port(), 20
+    flow = {"dst_port": port, "payload": 1000, "gap_us": 1000}
     lab.warm(peer, web1, dst_port=port)
     with vmlat.trace("-d", "rx", "-i", "vnet0", "--dst-port", port) as trace:
-        lab.deliver(peer, web1, count, dst_port=port, payload=1000)
+        lab.deliver(peer, web1, count, **flow)
         with topology.without_gro("eth0"):
-            lab.deliver(peer, web1, count, dst_port=port, payload=1000)
+            lab.deliver(peer, web1, count, **flow)
     check_counted(trace, started=2 * count, completed=2 * count)
     check_way(trace.packets, [FROM_NIC, *BRIDGE, TO_GUEST])
 

@@ -22,7 +22,7 @@ import time
 
 import frames
 import sniffer
-from case import Failure, equal
+from case import Failure, ensure, equal
 
 NUMBER = struct.Struct("!I")
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
@@ -142,9 +142,8 @@ def check_sees_a_mix_up(packets, writes, left):
     raise Failure(f"nobody sees that these have each other's times: {swapped}")
 
 
-def check_told_apart(packets, writes, left):
-    """One record for each packet, with its times."""
+def check_told_apart(packets, writes, left, unseen=0):
+    """One record for each packet, with its times; at most so many have none."""
     equal("packets that left", len(left), len(writes))
-    equal("records", len(packets), len(writes))
-    equal("numbers of the packets with a record", sorted(identify(packets, writes, left)),
-          list(range(len(writes))))
+    ensure(len(writes) - unseen <= len(packets), f"{len(packets)} records of {len(writes)} packets")
+    equal("packets with a record", len(set(identify(packets, writes, left))), len(packets))
