@@ -144,8 +144,9 @@ def text_reports_name_the_stages_of_a_linux_bridge():
     port = lab.port()
     with tap9.added(), frames.end_of("tap9") as device, topology.linux_bridge(tap9):
         with vmlat.trace("-d", "tx", "-i", "tap9", *vmlat.QUICK, text=True) as trace:
-            with arrived(peer, dst_port=port):
-                os.write(device, frames.udp(tap9, peer, (12345, port), bytes(8)))
+            sent = lab.counter("eth0", "tx_packets")
+            os.write(device, frames.udp(tap9, peer, (12345, port), bytes(8)))
+            lab.wait_for("it to leave", lambda: lab.counter("eth0", "tx_packets") > sent)
     found = trace.text().partition("Latencies (us):")[2].partition("\n\n")[0]
     lines = ["".join(line.rpartition(": ")[:2]) + "T us" for line in found.splitlines()[1:]]
     equal("latencies", lines, TEXT.splitlines()[1:])

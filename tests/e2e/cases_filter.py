@@ -99,10 +99,10 @@ def send_mix():
             machine.send_all(peer, flows)
 
 
-def send_table(table, direction="tx"):
+def send_table(table):
     """All of the table's filters at once, and the mix. What others send, answers for one, may go up
     as well: it comes back unstarted."""
-    with vmlat.traces(*[["-d", direction, "--flights", 1024, *options.split()]
+    with vmlat.traces(*[["-d", "tx", *vmlat.QUICK, "--flights", 1024, *options.split()]
                         for options, _ in table], odd=True) as traces:
         send_mix()
     check(table, traces, MIX)
