@@ -328,6 +328,7 @@ const volatile struct vmlat_features features = {
 	.tunnels = 1,
 	.receive_entry = 1,
 	.bridges = 1,
+	.flows = 1,
 	.wake_shift = 8,
 	.sample_below = 1,
 	.internal_dev_xmit = 1,

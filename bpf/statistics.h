@@ -136,17 +136,22 @@ GLOBAL int order_visits(__u32 slot)
 	return 0;
 }
 
+GLOBAL int count_flow(__u32 slot, __u32 interface); /* flows.h */
+
 /* A completed flight. */
 GLOBAL int count_flight(__u32 slot)
 {
 	struct vmlat_flight *flight = flight_at(slot);
 	struct vmlat_statistics *statistics;
 	struct cpu_state *cpu = this_cpu();
-	__u32 direction;
+	__u32 direction, row;
 
 	if (!flight || !cpu)
 		return 0;
-	statistics = statistics_of(cpu, row_of(flight));
+	row = row_of(flight);
+	if (features.flows)
+		count_flow(slot, row);
+	statistics = statistics_of(cpu, row);
 	if (!statistics) {
 		cpu->count.uncounted++;
 		return 0;

@@ -14,6 +14,7 @@
 #include "sampling.h"
 #include "flights.h"
 #include "statistics.h"
+#include "flows.h"
 #include "adopt.h"
 #include "tap.h"
 #include "fragments.h"

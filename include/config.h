@@ -4,6 +4,7 @@
 #define VMLAT_CONFIG_H
 
 #include "counters.h"
+#include "flow_count.h"
 #include "histogram.h"
 
 enum {
@@ -104,7 +105,7 @@ struct vmlat_features {
 	__u32 receive_entry; /* there is RPS on a tap: TX starts at netif_receive_skb_entry */
 	__u32 bridges; /* there are Linux bridges on the way */
 	__u32 wake_shift; /* log2 of a sixteenth of the ring buffer's bytes */
-	__u32 pad;
+	__u32 flows; /* count the packets of each flow */
 	__u64 sample_below; /* of the 2^32 hashes of flows, those that are measured; 2^32: all */
 	__u64 attached; /* bit 1 << enum vmlat_hook; where one is not, others do what they can */
 	__u64 internal_dev_xmit; /* its address, which tells OVS internal ports; 0: none */

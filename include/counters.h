@@ -33,6 +33,7 @@ struct vmlat_counters {
 	__u64 stacks_lost;
 	__u64 drops_lost; /* dropped packets whose place is not in the table: it was full */
 	__u64 uncounted; /* completed packets that no statistics were kept of */
+	__u64 flows_lost; /* completed packets of flows that there was no room for */
 	__u64 unstarted;
 	__u64 refused[VMLAT_REFUSAL_COUNT];
 	__u64 malformed;

@@ -152,6 +152,6 @@ bool accounts__incomplete(const struct accounts *accounts)
 	const struct vmlat_counters *counters = &accounts->counters;
 
 	return counters->lost || counters->stacks_lost || counters->drops_lost ||
-	       counters->uncounted || accounts->unkept || counters->outcomes[VMLAT_EVICTED] ||
-	       accounts->missed;
+	       counters->uncounted || counters->flows_lost || accounts->unkept ||
+	       counters->outcomes[VMLAT_EVICTED] || accounts->missed;
 }

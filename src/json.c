@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "address.h"
 #include "hook.h"
 #include "json_add.h"
 #include "utf8.h"
@@ -212,6 +213,7 @@ static void add_accounts(const struct report_context *context, struct json_objec
 	lost = counts("stacks", counters->stacks_lost, "drop_places", counters->drops_lost);
 	add_count(lost, "statistics", counters->uncounted);
 	add_count(lost, "segments", accounts->unkept);
+	add_count(lost, "flows", counters->flows_lost);
 	json_object_object_add(object, "lost", lost);
 }
 
@@ -260,6 +262,66 @@ static struct json_object *segment_object(const struct report_context *context,
 	return object;
 }
 
+/* --- flows --- */
+
+static struct json_object *five_tuple(const struct flow *flow)
+{
+	struct json_object *object = json_object_new_object();
+	struct vmlat_flow headers = flow__headers(flow);
+	char address[INET6_ADDRSTRLEN], protocol[16];
+
+	add_string(object, "protocol", protocol_name(&headers, true, protocol, sizeof(protocol)));
+	address__text(headers.family, headers.src, address);
+	add_string(object, "src_ip", address);
+	json_object_object_add(object, "src_port",
+			       headers.has_ports ? json_object_new_int(headers.src_port) : NULL);
+	address__text(headers.family, headers.dst, address);
+	add_string(object, "dst_ip", address);
+	json_object_object_add(object, "dst_port",
+			       headers.has_ports ? json_object_new_int(headers.dst_port) : NULL);
+	return object;
+}
+
+static struct json_object *flow_object(const struct report_context *context,
+				       const struct flow *flow)
+{
+	const struct device *tap = report__tap(context, flow);
+	struct json_object *object = json_object_new_object();
+
+	add_string(object, "direction", direction_name(flow->key.direction));
+	add_string(object, "vm_interface", tap ? tap->name : NULL);
+	add_string(object, "vm", tap && tap->vm[0] ? tap->vm : NULL);
+	json_object_object_add(object, "flow", five_tuple(flow));
+	add_count(object, "packets", flow->counted.packets);
+	add_count(object, "bytes", flow->counted.bytes);
+	add_count(object, "mean_ns", flow__mean(flow));
+	add_count(object, "max_ns", flow->counted.max_ns);
+	return object;
+}
+
+static struct json_object *top_object(const struct report_context *context, struct flows *flows)
+{
+	struct json_object *object, *list, *rest;
+	struct other_flows others;
+	const struct flow *sorted;
+	size_t count;
+
+	if (!flows)
+		return NULL;
+	object = json_object_new_object();
+	list = json_object_new_array();
+	count = report__top(context, flows, &sorted);
+	for (size_t i = 0; i < count; i++)
+		json_object_array_add(list, flow_object(context, &sorted[i]));
+	others = flows__others(flows, count);
+	rest = counts("flows", others.flows, "packets", others.packets);
+	add_count(rest, "bytes", others.bytes);
+	add_string(object, "by", context->options->top_by_bytes ? "bytes" : "packets");
+	json_object_object_add(object, "flows", list);
+	json_object_object_add(object, "others", rest);
+	return object;
+}
+
 /* To the nanosecond. */
 static struct json_object *seconds(double value)
 {
@@ -286,6 +348,7 @@ static void json_statistics(const struct report_context *context, const struct i
 	json_object_object_add(object, "interval_s", seconds(interval->seconds));
 	json_object_object_add(object, "whole", json_object_new_boolean(interval->whole));
 	json_object_object_add(object, "segments", segments);
+	json_object_object_add(object, "top", top_object(context, interval->flows));
 	add_accounts(context, object, interval->accounts, interval->whole);
 	write_line(context->out, object);
 }

@@ -24,6 +24,8 @@ enum {
 	OPT_INTERVAL,
 	OPT_HISTOGRAM,
 	OPT_SAMPLE,
+	OPT_TOP,
+	OPT_TOP_BY,
 	OPT_STRICT,
 };
 
@@ -34,6 +36,7 @@ enum {
 	DEFAULT_BUFFER_KIB = 8192,
 	MAX_BUFFER_KIB = 1 << 20,
 	MAX_SAMPLE = 1000000,
+	MAX_TOP = 1000,
 };
 
 const char *argp_program_version = "vmlat " VMLAT_VERSION;
@@ -103,6 +106,8 @@ static const struct argp_option table[] = {
 	{ "interval", OPT_INTERVAL, "SEC", 0,
 	  "with --summary: statistics every SEC seconds, too (decimals allowed)", 0 },
 	{ "histogram", OPT_HISTOGRAM, NULL, 0, "with statistics, the distributions", 0 },
+	{ "top", OPT_TOP, "N", 0, "with statistics, the N flows that had the most", 0 },
+	{ "top-by", OPT_TOP_BY, "packets|bytes", 0, "of what (packets)", 0 },
 	{ "stack", OPT_STACK, NULL, 0, "kernel stack at each stage", 0 },
 	{ NULL, 0, NULL, 0, "Output:", 4 },
 	{ "format", 'f', "text|json|csv", 0,
@@ -193,6 +198,12 @@ static const char *parse_attach(const char *text, enum attach_mode *mode)
 	return NULL;
 }
 
+static const char *parse_top_by(const char *text, bool *by_bytes)
+{
+	*by_bytes = !strcmp(text, "bytes");
+	return *by_bytes || !strcmp(text, "packets") ? NULL : "is neither packets nor bytes";
+}
+
 static const char *parse_buffer(const char *text, __u64 *bytes)
 {
 	const char *error = parse_number(text, 4, MAX_BUFFER_KIB, bytes);
@@ -262,6 +273,11 @@ static const char *parse_value(int key, char *text, struct options *options, boo
 		return parse_positive_time(text, &options->duration_ns);
 	case OPT_INTERVAL:
 		return parse_positive_time(text, &options->interval_ns);
+	case OPT_TOP:
+		return parse_number(text, 1, MAX_TOP, &options->top) ? "is no number from 1 to 1000"
+								     : NULL;
+	case OPT_TOP_BY:
+		return parse_top_by(text, &options->top_by_bytes);
 	case 'f':
 		return parse_format(text, &options->format);
 	case 'o':
@@ -318,8 +334,9 @@ static bool is_list(int key)
 }
 
 /* What no single option can see. */
-static void check_together(struct argp_state *state, const struct options *options)
+static void check_together(struct argp_state *state, const struct parser *parser)
 {
+	const struct options *options = parser->options;
 	const struct vmlat_filter *filter = &options->filter;
 	bool ports = filter->src_port.low || filter->src_port.high != 65535 ||
 		     filter->dst_port.low || filter->dst_port.high != 65535;
@@ -339,6 +356,13 @@ static void check_together(struct argp_state *state, const struct options *optio
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --count and --summary contradict each other: packets are not "
 			     "reported one by one; --duration ends a summary");
+	if (parser->seen[OPT_TOP_BY] && !options->top)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --top-by says by what, --top how many flows: --top=N");
+	if (options->top && options->format == FORMAT_CSV)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --format=csv has rows of packets or segments, and none of "
+			     "flows: --top has text and json");
 	if (options->what == COMMAND_CHECK && options->format == FORMAT_CSV)
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --format=csv is of packets: check has text and json");
@@ -362,7 +386,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 				       "behind --); see vmlat --help",
 			     text);
 	if (key == ARGP_KEY_END)
-		check_together(state, options);
+		check_together(state, parser);
 	if (parse_switch(key, options))
 		return 0;
 	if (!text)

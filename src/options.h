@@ -24,6 +24,8 @@ struct options {
 	bool summary; /* statistics instead of packets */
 	__u64 interval_ns; /* between two of these; 0: at the end only */
 	bool histogram; /* with the distributions */
+	__u64 top; /* with so many flows; 0: none */
+	bool top_by_bytes; /* those with the most bytes, not packets */
 	enum format format;
 	const char *output; /* NULL: stdout */
 	const char *ready_file; /* NULL: none */

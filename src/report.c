@@ -182,6 +182,21 @@ size_t report__stack(const struct report_context *context, const struct vmlat_vi
 	return without_tracer(frames, count, hooks[visit->hook].name);
 }
 
+size_t report__top(const struct report_context *context, struct flows *flows,
+		   const struct flow **sorted)
+{
+	size_t count = flows__sorted(flows, sorted);
+
+	return count < context->options->top ? count : context->options->top;
+}
+
+const struct device *report__tap(const struct report_context *context, const struct flow *flow)
+{
+	__u32 index = flow->key.interface;
+
+	return index < context->devices->count ? &context->devices->all[index] : NULL;
+}
+
 static bool has_traffic(const struct device *device)
 {
 	return device->tap && devices__chosen(device);

@@ -9,6 +9,7 @@
 
 #include "accounts.h"
 #include "devices.h"
+#include "flows.h"
 #include "kernel.h"
 #include "options.h"
 #include "statistics.h"
@@ -42,6 +43,7 @@ struct interval {
 	double seconds;
 	bool whole; /* all of the trace */
 	const struct statistics *statistics; /* in the order of statistics__sort */
+	struct flows *flows; /* NULL: not asked for */
 	const struct accounts *accounts;
 };
 
@@ -95,6 +97,13 @@ enum { FRAMES = 127 };
  */
 size_t report__stack(const struct report_context *context, const struct vmlat_visit *visit,
 		     struct frame *frames);
+
+/* The flows of --top, at most so many: the first of flows__sorted. Returns how many. */
+size_t report__top(const struct report_context *context, struct flows *flows,
+		   const struct flow **sorted);
+
+/* The tap of a flow; NULL unknown. */
+const struct device *report__tap(const struct report_context *context, const struct flow *flow);
 
 /*
  * Calls back for each selected tap and direction that is traced. What had one name, one after the

@@ -6,6 +6,8 @@
 
 enum { P99, MAX, EXAMPLES };
 
+enum { FLOWS = 32768 }; /* kept of an interval, and of the trace */
+
 static __u64 now_ns(clockid_t clock, struct timespec *now)
 {
 	clock_gettime(clock, now);
@@ -15,9 +17,16 @@ static __u64 now_ns(clockid_t clock, struct timespec *now)
 int summary__begin(struct summary *summary, const struct report_context *context,
 		   struct tracer *tracer, const struct format_ops *format)
 {
+	const struct options *options = context->options;
 	struct timespec now;
 
 	memset(summary, 0, sizeof(*summary));
+	if (options->top) {
+		summary->interval_flows = flows__new(FLOWS, options->top_by_bytes);
+		summary->whole_flows = flows__new(FLOWS, options->top_by_bytes);
+		if (!summary->interval_flows || !summary->whole_flows)
+			return -ENOMEM;
+	}
 	summary->context = context;
 	summary->tracer = tracer;
 	summary->format = format;
@@ -31,6 +40,8 @@ void summary__end(struct summary *summary)
 	statistics__free(&summary->interval);
 	statistics__free(&summary->next);
 	statistics__free(&summary->whole);
+	flows__free(summary->interval_flows);
+	flows__free(summary->whole_flows);
 	accounts__free(&summary->before);
 }
 
@@ -47,6 +58,12 @@ int summary__keep(struct summary *summary, const struct vmlat_flight *flight)
 					flight);
 }
 
+int summary__collect_flows(struct summary *summary)
+{
+	return summary->interval_flows ? tracer__flows(summary->tracer, summary->interval_flows)
+				       : 0;
+}
+
 /*
  * Adds up what was measured, and takes the examples of it that wait in the ring buffer. Where
  * nothing was measured an example is of the next interval: only then its number is too low.
@@ -56,6 +73,8 @@ static int take(struct summary *summary)
 	int error =
 		tracer__statistics(summary->tracer, summary->context->devices, &summary->interval);
 
+	if (!error)
+		error = summary__collect_flows(summary);
 	if (!error)
 		error = tracer__handle(summary->tracer);
 	for (size_t i = 0; i < summary->interval.count && !error; i++)
@@ -97,6 +116,8 @@ static void report(struct summary *summary, struct statistics *statistics,
 {
 	struct interval interval = { .whole = whole,
 				     .statistics = statistics,
+				     .flows = whole ? summary->whole_flows
+						    : summary->interval_flows,
 				     .accounts = accounts };
 	struct timespec now;
 	__u64 end_ns = now_ns(CLOCK_MONOTONIC, &now);
@@ -133,6 +154,10 @@ static int close_interval(struct summary *summary)
 {
 	int error = statistics__merge(&summary->whole, &summary->interval);
 
+	if (summary->whole_flows) {
+		flows__merge(summary->whole_flows, summary->interval_flows);
+		flows__clear(summary->interval_flows);
+	}
 	statistics__free(&summary->interval);
 	summary->interval = summary->next;
 	memset(&summary->next, 0, sizeof(summary->next));

@@ -12,6 +12,8 @@ struct summary {
 	struct statistics interval; /* that is being measured */
 	struct statistics next; /* begun while that one was read */
 	struct statistics whole;
+	struct flows *interval_flows; /* NULL, as the other: not asked for */
+	struct flows *whole_flows;
 	struct accounts before; /* when the interval began */
 	__u32 number; /* of the interval, as in vmlat_flight.remarkable */
 	__u64 begin_ns; /* CLOCK_MONOTONIC; of the interval */
@@ -27,6 +29,9 @@ void summary__end(struct summary *summary);
 
 /* A record of a packet that is not reported, but may be an example of the statistics. 0 or -errno. */
 int summary__keep(struct summary *summary, const struct vmlat_flight *flight);
+
+/* Empties what the kernel counts flows in; call it every second with options.top. 0 or -errno. */
+int summary__collect_flows(struct summary *summary);
 
 /* Reports the interval, and begins another. 0 or -errno. */
 int summary__report_interval(struct summary *summary);

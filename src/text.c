@@ -45,19 +45,24 @@ static void print_endpoint(FILE *out, const struct vmlat_flow *flow, bool source
 			source ? flow->src_port : flow->dst_port);
 }
 
-static void print_flow(FILE *out, const struct vmlat_flow *flow)
+void print_five_tuple(FILE *out, const struct vmlat_flow *flow)
 {
 	char protocol[16];
 
-	fputs("Flow: ", out);
-	if (flow->family) {
-		print_endpoint(out, flow, true);
-		fputs(" -> ", out);
-		print_endpoint(out, flow, false);
-		fprintf(out, " (%s)", protocol_name(flow, false, protocol, sizeof(protocol)));
-	} else {
+	if (!flow->family) {
 		fputs("not IP", out);
+		return;
 	}
+	print_endpoint(out, flow, true);
+	fputs(" -> ", out);
+	print_endpoint(out, flow, false);
+	fprintf(out, " (%s)", protocol_name(flow, false, protocol, sizeof(protocol)));
+}
+
+static void print_flow(FILE *out, const struct vmlat_flow *flow)
+{
+	fputs("Flow: ", out);
+	print_five_tuple(out, flow);
 	for (int i = 0; i < flow->vlans; i++)
 		fprintf(out, i ? ".%u" : " VLAN %u", flow->vlan_tci[i] & 0xfff);
 	if (fragment_name(flow))

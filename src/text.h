@@ -22,6 +22,10 @@ const char *text_direction(int direction);
 void print_accounts(const struct report_context *context, const struct accounts *accounts,
 		    bool whole);
 
+/* "10.0.0.2:4000 -> 10.0.0.1:80 (TCP)", "not IP". */
+void print_five_tuple(FILE *out, const struct vmlat_flow *flow);
+
+void text_flows(const struct report_context *context, struct flows *flows);
 void text_statistics(const struct report_context *context, const struct interval *interval);
 void text_end(const struct report_context *context, const struct accounts *accounts,
 	      const struct timespec *end);

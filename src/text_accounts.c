@@ -108,8 +108,11 @@ void print_accounts(const struct report_context *context, const struct accounts 
 	fprintf(out, "  Not delivered: %llu, unstarted: %llu, malformed: %llu, truncated: %llu\n",
 		accounts__not_delivered(accounts), counters->unstarted, counters->malformed,
 		counters->truncated);
-	fprintf(out, "  Lost: stacks: %llu, drop places: %llu, statistics: %llu, segments: %llu\n",
-		counters->stacks_lost, counters->drops_lost, counters->uncounted, accounts->unkept);
+	fprintf(out,
+		"  Lost: stacks: %llu, drop places: %llu, statistics: %llu, segments: %llu, "
+		"flows: %llu\n",
+		counters->stacks_lost, counters->drops_lost, counters->uncounted, accounts->unkept,
+		counters->flows_lost);
 	print_drops(context, accounts);
 	report__traffic(context, accounts, print_traffic, &lines);
 	if (!lines.any)

@@ -5,12 +5,12 @@
 #include "hook.h"
 #include "log.h"
 #include "text.h"
+#include "words.h"
 
 enum {
 	VM_WIDTH = 16,
 	SEGMENT_WIDTH = 28,
 	BAR_WIDTH = 40,
-	VALUE = 24, /* bytes of a number in words */
 	NAME = 80, /* bytes of a segment's name */
 };
 
@@ -18,38 +18,11 @@ static const unsigned int permilles[] = { 500, 900, 990, 999 };
 
 /* --- numbers --- */
 
-/* Three digits and a letter, which may stand for a thousand to the power of its place. */
-static const char *scaled(double value, const char *letters, char text[VALUE])
-{
-	while (value >= 999.5 && letters[1]) {
-		value /= 1000;
-		letters++;
-	}
-	snprintf(text, VALUE, "%.*f%c", value < 9.995 ? 2 : value < 99.95, value, *letters);
-	return text;
-}
-
-static const char *duration(__u64 ns, char text[VALUE])
-{
-	if (ns >= 1000)
-		return scaled(ns / 1000.0, "ums", text);
-	snprintf(text, VALUE, "%llun", ns);
-	return text;
-}
-
-static const char *count_in_words(__u64 count, char text[VALUE])
-{
-	if (count >= 10000000)
-		return scaled(count / 1000000.0, "MGTPE", text);
-	snprintf(text, VALUE, "%llu", count);
-	return text;
-}
-
 static void print_duration(FILE *out, __u64 ns)
 {
-	char text[VALUE];
+	char text[WORD];
 
-	fprintf(out, " %5s", duration(ns, text));
+	fprintf(out, " %5s", duration_word(ns, text));
 }
 
 /* To the end of the line. */
@@ -66,11 +39,11 @@ static void print_bar(FILE *out, double share)
 
 /* --- segments --- */
 
-static const char *number_of(enum vmlat_stage stage, char text[VALUE])
+static const char *number_of(enum vmlat_stage stage, char text[WORD])
 {
 	if (stage_number(stage) < 0)
 		return stage_name(stage);
-	snprintf(text, VALUE, "%d", stage_number(stage));
+	snprintf(text, WORD, "%d", stage_number(stage));
 	return text;
 }
 
@@ -83,7 +56,7 @@ static const char *stages_of(const struct segment *segment, char text[NAME])
 /* As in a packet's report and, where the column has no room for that, the stages alone. */
 static const char *segment_name(const struct segment *segment, char text[NAME])
 {
-	char from[VALUE], to[VALUE], stages[NAME];
+	char from[WORD], to[WORD], stages[NAME];
 
 	if (segment->total)
 		return "total";
@@ -105,10 +78,10 @@ static double share(const struct row *row, const struct segment *segment)
 static void print_times(FILE *out, const struct segment *segment)
 {
 	const struct distribution *times = &segment->times;
-	char name[NAME], count[VALUE];
+	char name[NAME], count[WORD];
 
 	fprintf(out, "  %-*s %7s", SEGMENT_WIDTH, segment_name(segment, name),
-		count_in_words(times->count, count));
+		count_word(times->count, count));
 	print_duration(out, times->min);
 	print_duration(out, distribution__mean(times));
 	for (size_t i = 0; i < sizeof(permilles) / sizeof(*permilles); i++)
@@ -136,10 +109,10 @@ static unsigned int octave_of(unsigned int bucket)
 
 static void print_octave(FILE *out, unsigned int octave, __u64 count, __u64 most)
 {
-	char low[VALUE], high[VALUE];
+	char low[WORD], high[WORD];
 
-	fprintf(out, "    %5s - %5s %10llu", octave ? duration(1ULL << octave, low) : "0n",
-		octave < VMLAT_LAST_OCTAVE ? duration(2ULL << octave, high) : "", count);
+	fprintf(out, "    %5s - %5s %10llu", octave ? duration_word(1ULL << octave, low) : "0n",
+		octave < VMLAT_LAST_OCTAVE ? duration_word(2ULL << octave, high) : "", count);
 	print_bar(out, (double)count / most);
 }
 
@@ -188,14 +161,13 @@ static void print_overview_row(FILE *out, const struct row *row)
 	const struct distribution *times = &row__total(row)->times;
 	const struct segment *longest = slowest(row);
 	struct printable name = row_name(row);
-	char count[VALUE], stages[NAME];
+	char count[WORD], stages[NAME];
 
 	if (strlen(name.text) > VM_WIDTH)
 		fprintf(out, "%s\n%*s", name.text, VM_WIDTH, "");
 	else
 		fprintf(out, "%-*s", VM_WIDTH, name.text);
-	fprintf(out, " %s %7s", text_direction(row->direction),
-		count_in_words(times->count, count));
+	fprintf(out, " %s %7s", text_direction(row->direction), count_word(times->count, count));
 	print_duration(out, distribution__percentile(times, 500));
 	print_duration(out, distribution__percentile(times, 990));
 	print_duration(out, times->max);
@@ -287,6 +259,8 @@ void text_statistics(const struct report_context *context, const struct interval
 	fputs(" ===\n", out);
 	fputs("Times in n, u, m, s: nano-, micro-, milliseconds, seconds\n", out);
 	print_rows(context, interval->statistics);
+	if (interval->flows)
+		text_flows(context, interval->flows);
 	fputc('\n', out);
 	if (interval->whole) /* the summary follows */
 		return;

@@ -28,6 +28,7 @@ enum {
 	CLOCK_READINGS = 5,
 	OUTPUT_BYTES = 65536, /* a write at a time */
 	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
+	COLLECT_FLOWS_MS = 1000, /* the kernel has room for some (VMLAT_FLOWS) */
 	COLLECT_S = 10, /* the kernel counts in 32 bits, per CPU and bucket */
 };
 
@@ -330,10 +331,9 @@ static bool is_due(struct task *task, __s64 now)
 	return true;
 }
 
-static int report_or_collect(struct trace *trace)
+static int collect(struct trace *trace, int (*collect)(struct summary *summary))
 {
-	int error = trace->options->interval_ns ? summary__report_interval(&trace->summary)
-						: summary__collect(&trace->summary);
+	int error = collect(&trace->summary);
 
 	if (!error)
 		return 0;
@@ -347,6 +347,7 @@ static int run(struct trace *trace)
 	__s64 interval = trace->options->interval_ns ? (__s64)trace->options->interval_ns
 						     : COLLECT_S * 1000000000LL;
 	struct task sweep = { SWEEP_MS * 1000000LL, start },
+		    flows = { COLLECT_FLOWS_MS * 1000000LL, start },
 		    report = { interval, start + interval };
 	bool silent = !trace->options->summary;
 	int error = 0;
@@ -358,8 +359,12 @@ static int run(struct trace *trace)
 			tracer__expire(trace->tracer, trace->options->timeout_ns);
 			tracer__forget_upcalls(trace->tracer, trace->options->timeout_ns);
 		}
+		if (!error && is_due(&flows, now))
+			error = collect(trace, summary__collect_flows);
 		if (!error && is_due(&report, now))
-			error = report_or_collect(trace);
+			error = collect(trace, trace->options->interval_ns
+						       ? summary__report_interval
+						       : summary__collect);
 		if (silent && now - start >= SILENCE_S * 1000000000LL) {
 			if (!trace->summary.handled)
 				explain_silence(trace);

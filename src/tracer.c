@@ -15,6 +15,7 @@
 #include "collector.h"
 #include "cpus.h"
 #include "exit.h"
+#include "flow_collector.h"
 #include "interfaces.h"
 #include "log.h"
 #include "obstacle.h"
@@ -51,6 +52,7 @@ struct tracer {
 	size_t mapped; /* of these */
 	struct cpus cpus;
 	struct collector *collector;
+	struct flow_collector *flow_collector; /* NULL: flows are not counted */
 	__u64 adoptions; /* of the BPF side's count, those that were told */
 	__u64 orphans; /* of the BPF side's count, those that a walk was arranged for */
 	__u64 forget_ns; /* when that is to be; 0: none is */
@@ -184,6 +186,7 @@ static int load_object(struct tracer *tracer, struct kernel *kernel, const struc
 		.wake_shift = __builtin_ctzll(options->buffer_bytes / 16),
 		.receive_entry = !!tracer->hooks[VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY].attach,
 		.bridges = tracer->use.bridges,
+		.flows = !!options->top,
 		.internal_dev_xmit = kernel__function(kernel, VMLAT_HOOK_INTERNAL_DEV_XMIT),
 		.tun_net_xmit = kernel__function(kernel, VMLAT_HOOK_TUN_NET_XMIT),
 		.vmemmap_base = symbols__variable(kernel->symbols, "vmemmap_base"),
@@ -193,6 +196,9 @@ static int load_object(struct tracer *tracer, struct kernel *kernel, const struc
 	blamed[0] = '\0';
 	error = collector__open(&tracer->collector, tracer->object->maps.statistics_maps,
 				cpus__room(&tracer->cpus));
+	if (!error && options->top)
+		error = flow_collector__open(&tracer->flow_collector,
+					     tracer->object->maps.flow_maps, tracer->cpus.count);
 	if (!error)
 		error = vmlat_bpf__load(tracer->object);
 	return error ? load_failed(tracer, kernel, -error) : 0;
@@ -356,6 +362,8 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 		error = fill_slots(tracer);
 	if (!error)
 		error = number_cpus(tracer);
+	if (!error && tracer->flow_collector)
+		error = flow_collector__begin(tracer->flow_collector);
 	if (error)
 		return error;
 	tracer->ring = ring__open(bpf_map__fd(tracer->object->maps.reports), handle_record, tracer);
@@ -437,12 +445,14 @@ static void unload(struct tracer *tracer)
 	}
 	ring__close(tracer->ring);
 	collector__close(tracer->collector);
+	flow_collector__close(tracer->flow_collector);
 	unmap_flights(tracer);
 	if (tracer->config)
 		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
 	tracer->ring = NULL;
 	tracer->collector = NULL;
+	tracer->flow_collector = NULL;
 	tracer->config = NULL;
 	tracer->object = NULL;
 }
@@ -812,6 +822,17 @@ int tracer__statistics(struct tracer *tracer, const struct devices *devices,
 			error = collector__remove(tracer->collector, i, add_times, &taking,
 						  &statistics->unkept);
 	return error ? error : taking.error;
+}
+
+static void add_flow(void *context, const struct vmlat_flow_key *key,
+		     const struct vmlat_flow_count *counted)
+{
+	flows__add(context, key, counted);
+}
+
+int tracer__flows(struct tracer *tracer, struct flows *flows)
+{
+	return flow_collector__take(tracer->flow_collector, add_flow, flows);
 }
 
 __u32 tracer__interval(const struct tracer *tracer)

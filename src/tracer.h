@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "devices.h"
+#include "flows.h"
 #include "hook.h"
 #include "kernel.h"
 #include "options.h"
@@ -76,6 +77,9 @@ void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns);
  */
 int tracer__statistics(struct tracer *tracer, const struct devices *devices,
 		       struct statistics *statistics);
+
+/* Adds the packets of each flow since the last time. With options.top only. 0 or -errno. */
+int tracer__flows(struct tracer *tracer, struct flows *flows);
 
 /* The number of the interval that is being measured, as in vmlat_flight.remarkable. */
 __u32 tracer__interval(const struct tracer *tracer);

@@ -75,6 +75,8 @@ def csv_says_what_json_says():
     words = ["--outcome", ALL]
     with lab.rule(f"udp,tp_dst={mirrored}", "output:eth0,output:vnet1"), \
             lab.rule(f"udp,tp_dst={dropped}", "drop"):
+        web1.send(peer, 1, dst_port=dropped)
+        lab.in_table("in_port(vnet0)", "actions:drop")  # else they may be dropped above
         with vmlat.trace(*words) as json, vmlat.trace(*words, form="csv") as table:
             for sender, receiver in (web1, peer), (peer, web1), (web1, web2):
                 lab.deliver(sender, receiver, 5, dst_port=port)

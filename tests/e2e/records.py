@@ -38,7 +38,10 @@ ACCOUNTS = {"sample": NUMBER, "packets": (dict,), "events": (dict,), "probes": (
             "lost": (dict,)}
 END = {"type": TEXT, "time": TEXT, **ACCOUNTS}
 STATISTICS = {"type": TEXT, "time": TEXT, "interval_s": (float,), "whole": BOOL,
-              "segments": (list,), **ACCOUNTS}
+              "segments": (list,), "top": (dict, NONE), **ACCOUNTS}
+TOP = {"by": TEXT, "flows": (list,), "others": (dict,)}
+TOP_FLOW = {"direction": TEXT, "vm_interface": TEXT_OR_NULL, "vm": TEXT_OR_NULL, "flow": (dict,),
+            "packets": NUMBER, "bytes": NUMBER, "mean_ns": NUMBER, "max_ns": NUMBER}
 PERCENTILES = {"p50_ns": 500, "p90_ns": 900, "p99_ns": 990, "p999_ns": 999}
 SEGMENT = {"direction": TEXT, "vm_interface": TEXT, "vm": TEXT_OR_NULL, "from": TEXT_OR_NULL,
            "to": TEXT_OR_NULL, "total": BOOL, "count": NUMBER, "min_ns": NUMBER,
@@ -117,7 +120,7 @@ def check_accounts(what, accounts):
     shape(f"{what}.probes", accounts["probes"], {"missed": NUMBER_OR_NULL})
     shape(f"{what}.errors", accounts["errors"], numbers("malformed", "truncated"))
     shape(f"{what}.lost", accounts["lost"],
-          numbers("stacks", "drop_places", "statistics", "segments"))
+          numbers("stacks", "drop_places", "statistics", "segments", "flows"))
     for drop in accounts["drops"]:
         shape(f"{what}.drops", drop, DROP)
     for one in accounts["traffic"]:
@@ -140,9 +143,22 @@ def check_segment(segment):
               segment["count"])
 
 
+def check_top(top):
+    shape("statistics.top", top, TOP)
+    shape("statistics.top.others", top["others"], numbers("flows", "packets", "bytes"))
+    for flow in top["flows"]:
+        shape("statistics.top.flows", flow, TOP_FLOW)
+        shape("statistics.top.flows.flow", flow["flow"], FLOW)
+        ensure(flow["mean_ns"] <= flow["max_ns"], f"the mean: {flow}")
+    most = [flow[top["by"]] for flow in top["flows"]]
+    equal(f"{top['by']} of the flows", most, sorted(most, reverse=True))
+
+
 def check_statistics(statistics):
     shape("statistics", statistics, STATISTICS)
     check_accounts("statistics", statistics)
+    if statistics["top"]:
+        check_top(statistics["top"])
     for segment in statistics["segments"]:
         check_segment(segment)
 

@@ -37,6 +37,7 @@ import cases_identity
 import cases_bridge
 import cases_cpus
 import cases_statistics
+import cases_top
 import cases_sample
 
 

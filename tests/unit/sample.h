@@ -23,6 +23,7 @@ struct sample {
 	struct devices devices;
 	struct tracer tracer;
 	struct report_context context;
+	struct flows *flows; /* NULL: not asked for */
 	struct vmlat_traffic traffic[16][2]; /* by device: TX, RX */
 	char *text; /* what the format wrote */
 };

@@ -63,6 +63,54 @@ static inline struct statistics sample_statistics(struct sample *sample)
 }
 
 /* With the sample's accounts of 10 s. */
+
+/* Of web1 one by IPv4 and one by IPv6, of a tap that nobody has one, in that order by packets. */
+static inline struct flows *sample_flows(struct sample *sample)
+{
+	const struct device *vnet0 = host_device(&sample->devices, "vnet0");
+	const struct device *tap9 = host_device(&sample->devices, "tap9");
+	struct vmlat_flow_key keys[] = {
+		{ .src = { htonl(0x0a000002) },
+		  .dst = { htonl(0x0a000001) },
+		  .src_port = 4000,
+		  .dst_port = 5000,
+		  .interface = vnet0 - sample->devices.all,
+		  .family = 4,
+		  .protocol = 17,
+		  .has_ports = 1,
+		  .direction = VMLAT_TX },
+		{ .src = { htonl(0xfd000000), 0, 0, htonl(1) },
+		  .dst = { htonl(0xfd000000), 0, 0, htonl(2) },
+		  .src_port = 443,
+		  .dst_port = 40000,
+		  .interface = vnet0 - sample->devices.all,
+		  .family = 6,
+		  .protocol = 6,
+		  .has_ports = 1,
+		  .direction = VMLAT_RX },
+		{ .src = { htonl(0x0a000009) },
+		  .dst = { htonl(0x0a000001) },
+		  .interface = tap9 - sample->devices.all,
+		  .family = 4,
+		  .protocol = 1,
+		  .direction = VMLAT_TX },
+	};
+	struct vmlat_flow_count counts[] = {
+		{ .packets = 12345678,
+		  .bytes = 765432036,
+		  .sum_ns = 12345678000 * 9,
+		  .max_ns = 9001 },
+		{ .packets = 4, .bytes = 6000, .sum_ns = 8002, .max_ns = 3000000 },
+		{ .packets = 3, .bytes = 294, .sum_ns = 3, .max_ns = 2 },
+	};
+	struct flows *flows = flows__new(16, false);
+
+	assert_non_null(flows);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		flows__add(flows, &keys[i], &counts[i]);
+	return flows;
+}
+
 static inline const char *statistics_written(struct sample *sample, const struct format_ops *format,
 					     const struct statistics *statistics, bool whole)
 {
@@ -71,6 +119,7 @@ static inline const char *statistics_written(struct sample *sample, const struct
 				     .seconds = 10.0004,
 				     .whole = whole,
 				     .statistics = statistics,
+				     .flows = sample->flows,
 				     .accounts = &accounts };
 	size_t size;
 

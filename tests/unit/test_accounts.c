@@ -201,6 +201,7 @@ static void whatever_is_lost_makes_accounts_incomplete(void **state)
 		{ .counters.stacks_lost = 1 },
 		{ .counters.drops_lost = 1 },
 		{ .counters.uncounted = 1 },
+		{ .counters.flows_lost = 1 },
 		{ .counters.outcomes[VMLAT_EVICTED] = 1 },
 		{ .unkept = 1 },
 		{ .missed = 1, .missed_known = true },

@@ -2,6 +2,8 @@
 /* What the BPF side counts of completed packets, the very source, in user space. */
 #include "times.h"
 
+#include <errno.h>
+
 #include "bpf_shim.h"
 
 #define GLOBAL static
@@ -13,18 +15,48 @@ static struct vmlat_flight *flight_at(__u32 slot)
 	return slot ? NULL : &flight;
 }
 
+static long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 flags);
+
 #include "../../bpf/statistics.h"
+#include "../../bpf/flows.h"
 
 enum { CPU = 2, TAP = 7, OTHER_TAP = 9, INTERVAL = 5 };
 
 static struct cpu_state cpu;
 static struct vmlat_statistics of_tap, of_other_tap;
 
+/* What there is of flows: one, and its key. */
+static int flow_map;
+static bool has_flow, flows_are_full;
+static struct vmlat_flow_key flow_key;
+static struct vmlat_flow_count flow_count;
+
+static void *find_flow(const struct vmlat_flow_key *key)
+{
+	return has_flow && !memcmp(key, &flow_key, sizeof(*key)) ? &flow_count : NULL;
+}
+
+static long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 flags)
+{
+	assert_ptr_equal(map, &flow_map);
+	assert_int_equal(flags, BPF_NOEXIST);
+	if (flows_are_full)
+		return -E2BIG;
+	has_flow = true;
+	memcpy(&flow_key, key, sizeof(flow_key));
+	memcpy(&flow_count, value, sizeof(flow_count));
+	return 0;
+}
+
 /* The value that a key has in the maps that are used here. */
 static void *bpf_map_lookup_elem(const void *map, const void *key)
 {
 	__u32 number = *(const __u32 *)key;
 
+	if (map == &flow_map)
+		return find_flow(key);
+	if (map == &flow_maps)
+		return &flow_map;
 	if (map == &cpus)
 		return &cpu;
 	if (map == &statistics_maps)
@@ -45,6 +77,8 @@ static int set_up(void **state)
 	memset(&flight, 0, sizeof(flight));
 	memset(&of_tap, 0, sizeof(of_tap));
 	memset(&of_other_tap, 0, sizeof(of_other_tap));
+	memset(&flow_count, 0, sizeof(flow_count));
+	has_flow = flows_are_full = false;
 	cpu.number = CPU;
 	of_tap.interval = of_other_tap.interval = INTERVAL;
 	return 0;
@@ -184,6 +218,85 @@ static void what_no_statistics_are_kept_of_is_uncounted(void **state)
 	assert_int_equal(flight.remarkable, 0);
 }
 
+/* --- flows --- */
+
+static void fly(__u64 ns, __u32 length)
+{
+	flight.visits = 0;
+	flight.last_ns = 0;
+	flight.length = length;
+	visit(VMLAT_STAGE_TAP_IN, 0);
+	visit(VMLAT_STAGE_DRIVER, ns);
+	count_flight(0);
+}
+
+static void packets_of_a_flow_are_counted_together(void **state)
+{
+	static const struct vmlat_flow_key expected = { .src = { 1, 2, 3, 4 },
+							.dst = { 5, 6, 7, 8 },
+							.src_port = 9,
+							.dst_port = 10,
+							.interface = TAP,
+							.family = 6,
+							.protocol = 17,
+							.has_ports = 1,
+							.direction = VMLAT_TX };
+
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	flight.flow = (struct vmlat_flow){ .src = { 1, 2, 3, 4 },
+					   .dst = { 5, 6, 7, 8 },
+					   .src_port = 9,
+					   .dst_port = 10,
+					   .vlans = 1,
+					   .family = 6,
+					   .protocol = 17,
+					   .has_ports = 1 };
+	fly(100, 60);
+	fly(50, 1500);
+	assert_memory_equal(&flow_key, &expected, sizeof(expected));
+	assert_int_equal(flow_count.packets, 2);
+	assert_int_equal(flow_count.bytes, 1560);
+	assert_int_equal(flow_count.sum_ns, 150);
+	assert_int_equal(flow_count.max_ns, 100);
+	assert_int_equal(cpu.count.flows_lost, 0);
+}
+
+static void what_is_no_port_is_no_part_of_a_flow(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	flight.flow =
+		(struct vmlat_flow){ .src_port = 9, .dst_port = 10, .family = 4, .protocol = 1 };
+	fly(100, 60);
+	assert_int_equal(flow_key.src_port, 0);
+	assert_int_equal(flow_key.dst_port, 0);
+}
+
+static void what_is_not_ip_is_no_flow(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	fly(100, 60);
+	assert_false(has_flow);
+	assert_int_equal(cpu.count.flows_lost, 0);
+}
+
+static void flows_that_there_is_no_room_for_are_counted(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	flight.flow = (struct vmlat_flow){ .family = 4, .protocol = 1 };
+	flows_are_full = true;
+	fly(100, 60);
+	fly(100, 60);
+	assert_int_equal(cpu.count.flows_lost, 2);
+}
+
 static void visits_are_put_in_the_order_of_time_and_equals_stay(void **state)
 {
 	static const enum vmlat_stage expected[] = { VMLAT_STAGE_TAP_IN, VMLAT_STAGE_UPCALL,
@@ -227,6 +340,10 @@ int main(void)
 		count_test(a_flight_counts_with_each_pair_of_neighbours_and_its_total),
 		count_test(rx_counts_for_the_tap_that_took_it),
 		count_test(what_no_statistics_are_kept_of_is_uncounted),
+		count_test(packets_of_a_flow_are_counted_together),
+		count_test(what_is_no_port_is_no_part_of_a_flow),
+		count_test(what_is_not_ip_is_no_flow),
+		count_test(flows_that_there_is_no_room_for_are_counted),
 		count_test(visits_are_put_in_the_order_of_time_and_equals_stay),
 		count_test(any_number_of_visits_is_ordered),
 	};

@@ -147,7 +147,8 @@ static void text_and_json_have_the_same_accounts(void **state)
 	assert_word(text, field(line, "lost"), "stacks", "stacks: %llu,");
 	assert_word(text, field(line, "lost"), "drop_places", "drop places: %llu,");
 	assert_word(text, field(line, "lost"), "statistics", "statistics: %llu,");
-	assert_word(text, field(line, "lost"), "segments", "segments: %llu\n");
+	assert_word(text, field(line, "lost"), "segments", "segments: %llu,");
+	assert_word(text, field(line, "lost"), "flows", "flows: %llu\n");
 	json_object_put(line);
 	statistics__free(&statistics);
 }

@@ -574,10 +574,10 @@ static void statistics_have_every_term_of_the_accounting_and_their_interval(void
 	struct statistics statistics = { 0 };
 	struct json_object *line =
 		parsed(statistics_written(sample, &json_format, &statistics, false));
-	static const char *const keys[] = { "type",	"time",		 "interval_s", "whole",
-					    "segments", "sample",	 "packets",    "events",
-					    "probes",	"not_delivered", "unstarted",  "drops",
-					    "traffic",	"errors",	 "lost" };
+	static const char *const keys[] = { "type",	"time",	   "interval_s",    "whole",
+					    "segments", "top",	   "sample",	    "packets",
+					    "events",	"probes",  "not_delivered", "unstarted",
+					    "drops",	"traffic", "errors",	    "lost" };
 
 	assert_keys(line, keys, ARRAY_SIZE(keys));
 	assert_string(line, "type", "statistics");
@@ -590,8 +590,9 @@ static void statistics_have_every_term_of_the_accounting_and_their_interval(void
 		    "{\"started\":1000,\"completed\":11,\"dropped\":12,\"diverted\":13,"
 		    "\"merged\":14,\"upcall_lost\":15,\"expired\":16,\"evicted\":17,"
 		    "\"ambiguous\":18,\"in_flight\":887}");
-	assert_json(line, "lost",
-		    "{\"stacks\":41,\"drop_places\":42,\"statistics\":43,\"segments\":44}");
+	assert_json(
+		line, "lost",
+		"{\"stacks\":41,\"drop_places\":42,\"statistics\":43,\"segments\":44,\"flows\":45}");
 	json_object_put(line);
 	line = parsed(statistics_written(sample, &json_format, &statistics, true));
 	assert_json(line, "whole", "true");
@@ -640,6 +641,38 @@ static void a_histogram_has_the_bounds_and_the_count_of_each_bucket_in_use(void 
 	statistics__free(&statistics);
 }
 
+static void flows_are_told_with_what_is_not(void **state)
+{
+	struct sample *sample = *state;
+	struct statistics statistics = { 0 };
+	struct json_object *line;
+
+	line = parsed(statistics_written(sample, &json_format, &statistics, false));
+	assert_null(field(line, "top"));
+	json_object_put(line);
+	sample->options.top = 3;
+	sample->flows = sample_flows(sample);
+	line = parsed(statistics_written(sample, &json_format, &statistics, false));
+	assert_json(line, "top",
+		    "{\"by\":\"packets\",\"flows\":["
+		    "{\"direction\":\"tx\",\"vm_interface\":\"vnet0\",\"vm\":\"web1\","
+		    "\"flow\":{\"protocol\":\"udp\",\"src_ip\":\"10.0.0.2\",\"src_port\":4000,"
+		    "\"dst_ip\":\"10.0.0.1\",\"dst_port\":5000},"
+		    "\"packets\":12345678,\"bytes\":765432036,\"mean_ns\":9000,\"max_ns\":9001},"
+		    "{\"direction\":\"rx\",\"vm_interface\":\"vnet0\",\"vm\":\"web1\","
+		    "\"flow\":{\"protocol\":\"tcp\",\"src_ip\":\"fd00::1\",\"src_port\":443,"
+		    "\"dst_ip\":\"fd00::2\",\"dst_port\":40000},"
+		    "\"packets\":4,\"bytes\":6000,\"mean_ns\":2000,\"max_ns\":3000000},"
+		    "{\"direction\":\"tx\",\"vm_interface\":\"tap9\",\"vm\":null,"
+		    "\"flow\":{\"protocol\":\"icmp\",\"src_ip\":\"10.0.0.9\",\"src_port\":null,"
+		    "\"dst_ip\":\"10.0.0.1\",\"dst_port\":null},"
+		    "\"packets\":3,\"bytes\":294,\"mean_ns\":1,\"max_ns\":2}],"
+		    "\"others\":{\"flows\":0,\"packets\":0,\"bytes\":0}}");
+	json_object_put(line);
+	flows__free(sample->flows);
+	sample->flows = NULL;
+}
+
 static void the_end_has_every_term_of_the_accounting(void **state)
 {
 	struct accounts accounts = sample_accounts();
@@ -658,8 +691,9 @@ static void the_end_has_every_term_of_the_accounting(void **state)
 	assert_number(end, "unstarted", 31);
 	assert_json(end, "drops", "[]");
 	assert_json(end, "errors", "{\"malformed\":32,\"truncated\":33}");
-	assert_json(end, "lost",
-		    "{\"stacks\":41,\"drop_places\":42,\"statistics\":43,\"segments\":44}");
+	assert_json(
+		end, "lost",
+		"{\"stacks\":41,\"drop_places\":42,\"statistics\":43,\"segments\":44,\"flows\":45}");
 	json_object_put(end);
 }
 
@@ -733,6 +767,7 @@ int main(void)
 		sample_test(the_header_tells_each_hook_or_why_not),
 		sample_test(a_hook_that_nobody_needs_here_is_neither_there_nor_missing),
 		sample_test(statistics_have_every_term_of_the_accounting_and_their_interval),
+		sample_test(flows_are_told_with_what_is_not),
 		sample_test(a_segment_has_its_stages_and_a_total_has_none),
 		sample_test(a_histogram_has_the_bounds_and_the_count_of_each_bucket_in_use),
 		sample_test(the_end_has_every_term_of_the_accounting),

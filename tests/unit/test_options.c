@@ -232,6 +232,9 @@ static void a_wrong_value_names_its_option_and_what_is_wrong(void **state)
 		{ "--sample=0", "--sample=0 is no number from 1 to 1000000" },
 		{ "--sample=1000001", "--sample=1000001 is no number from 1 to 1000000" },
 		{ "--sample=1/10", "--sample=1/10 is no number from 1 to 1000000" },
+		{ "--top=0", "--top=0 is no number from 1 to 1000" },
+		{ "--top=1001", "--top=1001 is no number from 1 to 1000" },
+		{ "--top-by=latency", "--top-by=latency is neither packets nor bytes" },
 		{ "--flights=15", "--flights=15 is no number from 16 to 4194304" },
 		{ "--flights=4194305", "--flights=4194305 is no number from 16 to 4194304" },
 		{ "--buffer=3", "--buffer=3 is no size from 4 to 1048576 KiB" },
@@ -346,6 +349,11 @@ static void options_that_contradict_each_other_are_wrong(void **state)
 	assert_wrong(LINE("-S", "-c", "10"),
 		     "vmlat: error: --count and --summary contradict each other: packets are not "
 		     "reported one by one; --duration ends a summary\n");
+	assert_wrong(LINE("--top-by=packets"),
+		     "vmlat: error: --top-by says by what, --top how many flows: --top=N\n");
+	assert_wrong(LINE("--top=3", "-fcsv"),
+		     "vmlat: error: --format=csv has rows of packets or segments, and none of "
+		     "flows: --top has text and json\n");
 	assert_wrong(LINE("-q", "-v"),
 		     "vmlat: error: --quiet and --verbose contradict each other\n");
 }
@@ -364,6 +372,15 @@ static void statistics_may_come_every_so_often_and_with_histograms(void **state)
 	assert_int_equal(options.interval_ns, 0);
 	assert_wrong(LINE("-S", "--interval=0"),
 		     "vmlat: error: --interval=0 must be more than 0; see vmlat --help\n");
+}
+
+static void flows_may_be_asked_for_by_packets_or_bytes(void **state)
+{
+	(void)state;
+	assert_int_equal(good(LINE("-S")).top, 0);
+	assert_int_equal(good(LINE("--top=3")).top, 3);
+	assert_false(good(LINE("--top=3", "--top-by=packets")).top_by_bytes);
+	assert_true(good(LINE("--top-by=bytes", "--top=1000")).top_by_bytes);
 }
 
 static void icmp_among_others_may_have_a_port(void **state)
@@ -469,6 +486,7 @@ int main(void)
 		cmocka_unit_test(the_beginning_of_a_name_is_enough_when_no_other_has_it),
 		cmocka_unit_test(an_option_given_twice_is_wrong),
 		cmocka_unit_test(a_stray_word_is_wrong_and_told_where_a_command_stands),
+		cmocka_unit_test(flows_may_be_asked_for_by_packets_or_bytes),
 		cmocka_unit_test(options_that_contradict_each_other_are_wrong),
 		cmocka_unit_test(statistics_may_come_every_so_often_and_with_histograms),
 		cmocka_unit_test(icmp_among_others_may_have_a_port),

@@ -424,7 +424,7 @@ static void the_summary_has_every_term_of_the_accounting(void **state)
 		"  Reports: 900 written, 5 lost\n"
 		"  Probes missed: 6\n"
 		"  Not delivered: 7, unstarted: 31, malformed: 32, truncated: 33\n"
-		"  Lost: stacks: 41, drop places: 42, statistics: 43, segments: 44\n"
+		"  Lost: stacks: 41, drop places: 42, statistics: 43, segments: 44, flows: 45\n"
 		"  Dropped: none\n"
 		"  Traffic: none\n");
 }
@@ -451,7 +451,7 @@ static void what_is_0_is_told_as_well(void **state)
 			       "  Reports: 0 written, 0 lost\n"
 			       "  Probes missed: 0\n"
 			       "  Not delivered: 0, unstarted: 0, malformed: 0, truncated: 0\n"
-			       "  Lost: stacks: 0, drop places: 0, statistics: 0, segments: 0\n"
+			       "  Lost: stacks: 0, drop places: 0, statistics: 0, segments: 0, flows: 0\n"
 			       "  Dropped: none\n"
 			       "  Traffic: none\n"));
 }

@@ -143,6 +143,26 @@ static void names_are_printable(void **state)
 	statistics__free(&statistics);
 }
 
+static void flows_have_two_lines_each_and_the_others_one(void **state)
+{
+	static const char expected[] = "\nThe flows with the most packets\n"
+				       "    packets     bytes  mean   max\n"
+				       "  10.0.0.2:4000 -> 10.0.0.1:5000 (UDP)\n"
+				       "      12.3M      765M 9.00u 9.00u TX vnet0 (web1)\n"
+				       "  [fd00::1]:443 -> [fd00::2]:40000 (TCP)\n"
+				       "          4      6000 2.00u 3.00m RX vnet0 (web1)\n"
+				       "  others: 1 flows, 3 packets, 294 bytes\n\n";
+	struct sample *sample = *state;
+	struct statistics statistics = { 0 };
+
+	sample->options.top = 2;
+	sample->flows = sample_flows(sample);
+	statistics_written(sample, &text_format, &statistics, true);
+	assert_non_null(strstr(sample->text, expected));
+	flows__free(sample->flows);
+	sample->flows = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +174,7 @@ int main(void)
 		sample_test(a_row_whose_total_had_no_room_has_its_table),
 		sample_test(more_packets_than_the_column_has_room_for_are_rounded),
 		sample_test(names_are_printable),
+		sample_test(flows_have_two_lines_each_and_the_others_one),
 	};
 
 	setenv("TZ", "UTC", 1);

@@ -62,6 +62,7 @@ static inline struct accounts sample_accounts(void)
 	accounts.counters.stacks_lost = 41;
 	accounts.counters.drops_lost = 42;
 	accounts.counters.uncounted = 43;
+	accounts.counters.flows_lost = 45;
 	accounts.counters.given = 57;
 	accounts.counters.delivered = 50;
 	accounts.counters.seen_tap = 52;
