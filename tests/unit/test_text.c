@@ -447,13 +447,14 @@ static void what_is_0_is_told_as_well(void **state)
 	struct accounts accounts = { .missed_known = true };
 
 	end_written(*state, &text_format, &accounts);
-	assert_non_null(strstr(((struct sample *)*state)->text,
-			       "  Reports: 0 written, 0 lost\n"
-			       "  Probes missed: 0\n"
-			       "  Not delivered: 0, unstarted: 0, malformed: 0, truncated: 0\n"
-			       "  Lost: stacks: 0, drop places: 0, statistics: 0, segments: 0, flows: 0\n"
-			       "  Dropped: none\n"
-			       "  Traffic: none\n"));
+	assert_non_null(
+		strstr(((struct sample *)*state)->text,
+		       "  Reports: 0 written, 0 lost\n"
+		       "  Probes missed: 0\n"
+		       "  Not delivered: 0, unstarted: 0, malformed: 0, truncated: 0\n"
+		       "  Lost: stacks: 0, drop places: 0, statistics: 0, segments: 0, flows: 0\n"
+		       "  Dropped: none\n"
+		       "  Traffic: none\n"));
 }
 
 static void probes_missed_may_be_unknown(void **state)
