@@ -426,6 +426,9 @@ static unsigned long send_packets(struct load *load, unsigned long count)
 	return done;
 }
 
+/* vmlat asks whose tap it is that was opened: 0.1 s after that, 0.3, 0.7, 1.5, 3.1, 6.3 and so on. */
+enum { SETTLE_US = 3500000 };
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -442,6 +445,7 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &load);
 	make_frames(&load);
 	load.kind->open(&load);
+	usleep(SETTLE_US);
 	send_packets(&load, load.warm);
 	busy = busy_ns();
 	begin = now_ns();
