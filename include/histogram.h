@@ -30,15 +30,18 @@ enum {
 /* Position of the highest bit set; 0 for 0. BPF has no instruction for it. */
 static inline __u32 vmlat_log2(__u64 value)
 {
+	const __u32 of_four_bits = 0xffffaa50; /* two bits for each value from 0 to 15 */
 	__u32 bit = 0;
 
-	if (value >> 32) {
-		value >>= 32;
-		bit += 32;
-	}
-	if (value >> 16) {
-		value >>= 16;
-		bit += 16;
+	if (value >> 16) { /* few times are that long */
+		if (value >> 32) {
+			value >>= 32;
+			bit += 32;
+		}
+		if (value >> 16) {
+			value >>= 16;
+			bit += 16;
+		}
 	}
 	if (value >> 8) {
 		value >>= 8;
@@ -48,11 +51,7 @@ static inline __u32 vmlat_log2(__u64 value)
 		value >>= 4;
 		bit += 4;
 	}
-	if (value >> 2) {
-		value >>= 2;
-		bit += 2;
-	}
-	return bit + (value >> 1);
+	return bit + (of_four_bits >> value * 2 & 3);
 }
 
 /* The bucket that a time falls into. */
