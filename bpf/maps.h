@@ -123,7 +123,11 @@ struct tap_call {
 	__u8 hook;
 };
 
-enum { PACKET_BYTES = 128, PACKET_MARGIN = 40 };
+enum {
+	PACKET_BYTES = 128,
+	PACKET_MARGIN = 40,
+	FEW_BYTES = 64, /* what most headers need, a tag, IPv6 and TCP among them */
+};
 
 /* Room to look at one packet. */
 struct scratch {

@@ -66,10 +66,13 @@ static __always_inline __u32 get32(const __u8 *p)
 /* A pointer to the next `size` (at most PACKET_MARGIN) bytes; NULL when they are not all there. */
 static __always_inline const __u8 *peek(const struct cursor *c, __u32 size)
 {
-	__u64 at = c->at;
+	__u64 at = c->at, end = size;
 
 	barrier_var(at); /* one copy of it, the one that is bounded */
-	if (at > PACKET_BYTES || at + size > c->end)
+	/* no copy of `at`, whose bounds the verifier would derive from it, and contradict (6.12) */
+	barrier_var(end);
+	end += at;
+	if (at > PACKET_BYTES || end > c->end)
 		return NULL;
 	return c->bytes + at;
 }

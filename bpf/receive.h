@@ -9,7 +9,7 @@
  * header, or a VLAN tag before it.
  */
 static __always_inline enum parsed parse_received(struct cpu_state *cpu, const struct sk_buff *skb,
-						  bool direct, bool paged, __u32 *length)
+						  bool direct, bool all, __u32 *length)
 {
 	struct scratch *scratch = &cpu->scratch;
 	struct vmlat_flow *flow = &scratch->flow;
@@ -26,11 +26,11 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 		*length += 4;
 	}
 	c.ethertype = bpf_ntohs(direct ? skb->protocol : BPF_CORE_READ(skb, protocol));
-	c.end = at_most(linear, PACKET_BYTES);
+	c.end = at_most(linear, all ? PACKET_BYTES : FEW_BYTES);
 	if (bpf_probe_read_kernel(scratch->packet, c.end,
 				  direct ? skb->data : BPF_CORE_READ(skb, data)))
 		return PARSED_TRUNCATED;
-	if (paged)
+	if (all && features.vmemmap_base && features.page_offset_base && linear < size)
 		c.end = read_page(scratch, skb, c.end);
 	parsed = parse_packet(&c, flow);
 	if (parsed == PARSED && flow->fragment)
@@ -40,15 +40,14 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 	return parsed;
 }
 
-/* The same where its headers end beyond the skb's linear part. */
-GLOBAL int parse_paged(__u64 address)
+/* The same where its headers end beyond its first FEW_BYTES, or the skb's linear part. */
+GLOBAL int parse_all(__u64 address)
 {
 	const struct sk_buff *skb = (const struct sk_buff *)address;
 	struct cpu_state *cpu = this_cpu();
 	__u32 length;
 
-	if (!cpu || !features.vmemmap_base || !features.page_offset_base ||
-	    !BPF_CORE_READ(skb, data_len))
+	if (!cpu)
 		return PARSED_TRUNCATED;
 	return parse_received(cpu, skb, false, true, &length);
 }
@@ -76,7 +75,7 @@ static __always_inline enum vmlat_refusal examine(struct cpu_state *cpu,
 	enum parsed parsed = parse_received(cpu, skb, direct, false, length);
 
 	if (parsed == PARSED_TRUNCATED)
-		parsed = parse_paged(number_of(cpu, (__u64)skb));
+		parsed = parse_all(number_of(cpu, (__u64)skb));
 	if (parsed != PARSED)
 		cpu->scratch.flow.family = 0;
 	if (parsed == PARSED_TRUNCATED)
