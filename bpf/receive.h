@@ -104,6 +104,9 @@ struct arrival {
 static __always_inline void fill_flight(struct vmlat_flight *flight, const struct cpu_state *cpu,
 					const struct sk_buff *skb, __u32 length, __u32 interface)
 {
+	/* from here to the exits all begins with 0, its place too: VMLAT_FREE */
+	const __u32 counts = __builtin_offsetof(struct vmlat_flight, visits_beyond);
+
 	flight->carrier = key_of(skb);
 	flight->head = (__u64)skb->head;
 	flight->location = 0;
@@ -117,20 +120,8 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->segments = 1;
 	flight->segments_lost = 0;
 	flight->cpu = cpu->number;
-	flight->visits_beyond = 0;
-	flight->visits = 0;
-	flight->exits = 0;
-	flight->exits_beyond = 0;
-	flight->upcalled = 0;
-	flight->undirected = 0;
-	flight->shared = 0;
-	flight->by_head = 0;
-	flight->cut = 0;
-	flight->sent_up = 0;
-	flight->fragmenting = 0;
-	flight->late = 0;
-	flight->has_reason = 0;
-	flight->left = 0;
+	__builtin_memset((void *)flight + counts, 0,
+			 __builtin_offsetof(struct vmlat_flight, exit) - counts);
 	flight->remarkable = 0;
 	flight->pid = 0;
 }
@@ -140,13 +131,14 @@ static __always_inline void begin_at_tap(void *ctx, struct cpu_state *cpu,
 					 struct vmlat_flight *flight, const struct tap_call *call,
 					 enum vmlat_hook hook)
 {
-	flight->pid = bpf_get_current_pid_tgid() >> 32;
 	if (call) {
+		flight->pid = call->thread >> 32;
 		flight->begin_ns = call->ns;
 		hook = call->hook;
 		flight->batch = call->packets;
 		__builtin_memcpy(flight->comm, call->comm, sizeof(flight->comm));
 	} else {
+		flight->pid = bpf_get_current_pid_tgid() >> 32;
 		flight->begin_ns = bpf_ktime_get_ns();
 		bpf_get_current_comm(flight->comm, sizeof(flight->comm));
 	}

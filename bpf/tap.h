@@ -106,7 +106,8 @@ static __always_inline int tap_call_ends(void)
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || !config || cpu->tap_call.thread != bpf_get_current_pid_tgid())
+	if (!cpu || !config || !cpu->tap_call.thread ||
+	    cpu->tap_call.thread != bpf_get_current_pid_tgid())
 		return 0;
 	cpu->tap_call.thread = 0;
 	if (config->armed) { /* else its packets may not have been looked at */
