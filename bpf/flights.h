@@ -86,10 +86,10 @@ static __always_inline bool insert_carrier(__u64 key, const struct vmlat_flight 
 {
 	struct carrier carrier = { .flight = ref_of(flight), .role = role };
 
-	__sync_fetch_and_add(&published, 1); /* before anybody can take it away */
+	__sync_fetch_and_add(&known.carriers, 1); /* before anybody can take it away */
 	if (bpf_map_update_elem(&carriers, &key, &carrier, BPF_NOEXIST) == 0)
 		return true;
-	__sync_fetch_and_add(&published, -1);
+	__sync_fetch_and_add(&known.carriers, -1);
 	return false;
 }
 
@@ -98,14 +98,14 @@ static __always_inline bool remove_carrier(__u64 key)
 {
 	if (bpf_map_delete_elem(&carriers, &key))
 		return false;
-	__sync_fetch_and_add(&published, -1);
+	__sync_fetch_and_add(&known.carriers, -1);
 	return true;
 }
 
 /* No flight can be met in this call stack: what the hooks of a packet that is none look at first. */
 static __always_inline bool is_idle(const struct cpu_state *cpu)
 {
-	return !cpu->occupied && !cpu->driving_skb && !published && !cuts &&
+	return !cpu->occupied && !cpu->driving_skb && !known.any &&
 	       is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE); /* comes_back_untold */
 }
 
@@ -125,7 +125,7 @@ static __always_inline struct vmlat_flight *published_flight(__u64 key, __u32 *r
 {
 	struct carrier *carrier;
 
-	if (!published)
+	if (!known.carriers)
 		return NULL;
 	carrier = bpf_map_lookup_elem(&carriers, &key);
 	if (!carrier)
@@ -402,7 +402,7 @@ static __always_inline bool remove_segments(__u32 slot, __u32 index, __u32 count
 {
 	if (!remove_keys(slot, index, count))
 		return false;
-	__sync_fetch_and_add(&cuts, -1);
+	__sync_fetch_and_add(&known.cuts, -1);
 	return true;
 }
 

@@ -341,11 +341,14 @@ const volatile struct vmlat_features features = {
 	.page_offset_base = 1,
 };
 
-/* Entries in carriers: while there is none, nobody needs to look. */
-static volatile __s64 published;
-
-/* Exits with segments: the same for these. */
-static volatile __s64 cuts;
+/* While there is none of them, nobody needs to look. */
+static volatile union {
+	struct {
+		__s32 carriers; /* entries there */
+		__s32 cuts; /* exits with segments */
+	};
+	__u64 any;
+} known;
 
 /* Entries of upcalls that were left behind, for user space to remove when they are old. */
 volatile __u64 orphans;

@@ -290,7 +290,7 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb,
 	if (interface->roles & VMLAT_ROLE_TAP)
 		arrival.call = tap_call_of(cpu, (__u64)skb->dev);
 	count_seen(cpu, &arrival);
-	if (published)
+	if (known.carriers)
 		evict_stale(number_of(cpu, key_of(skb)));
 	start_packet(ctx, cpu, config, &arrival);
 	return 0;

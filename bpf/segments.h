@@ -244,10 +244,10 @@ static __always_inline int follow_segments(struct flight_slot *slot, __u32 index
 	cut->lost = 0;
 	exit->device.ifindex = BPF_CORE_READ(skb, dev, ifindex);
 	exit->device.netns = BPF_CORE_READ(skb, dev, nd_net.net, ns.inum);
-	__sync_fetch_and_add(&cuts, 1); /* before anybody can take them away */
+	__sync_fetch_and_add(&known.cuts, 1); /* before anybody can take them away */
 	error = add_keys(slot->flight.slot, index);
 	if (error) {
-		__sync_fetch_and_add(&cuts, -1);
+		__sync_fetch_and_add(&known.cuts, -1);
 		return error;
 	}
 	slot->flight.cut++;
@@ -352,7 +352,7 @@ static __always_inline struct vmlat_flight *find_segment(struct cpu_state *cpu,
 {
 	__u64 found;
 
-	if (!cuts)
+	if (!known.cuts)
 		return NULL;
 	found = look_up_segment(number_of(cpu, (__u64)skb));
 	*index = found >> 32;

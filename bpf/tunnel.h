@@ -59,7 +59,7 @@ static __always_inline int gro_begins(const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || !published)
+	if (!cpu || !known.carriers)
 		return 0;
 	flight = published_flight(key_of(skb), &role);
 	cpu->merging = flight && role == ROLE_ORIGINAL && !flight->candidate ? key_of(skb) : 0;
