@@ -102,15 +102,15 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 /* A packet that is in this CPU's slot still has left its call stack unseen. */
 static __always_inline int tap_call_ends(void)
 {
-	const struct vmlat_config *config = configuration();
+	const struct vmlat_config *config;
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || !config || !cpu->tap_call.thread ||
-	    cpu->tap_call.thread != bpf_get_current_pid_tgid())
+	if (!cpu || !cpu->tap_call.thread || cpu->tap_call.thread != bpf_get_current_pid_tgid())
 		return 0;
 	cpu->tap_call.thread = 0;
-	if (config->armed) { /* else its packets may not have been looked at */
+	config = configuration();
+	if (config && config->armed) { /* else its packets may not have been looked at */
 		cpu->count.given += cpu->tap_call.given;
 		cpu->count.delivered += cpu->tap_call.delivered;
 	}
