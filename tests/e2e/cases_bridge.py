@@ -117,9 +117,10 @@ def packets_to_a_guest_have_the_stages_of_its_linux_bridge():
         for mode, words in modes():
             port = lab.port()
             with vmlat.trace("-d", "rx", "-i", "vnet0", "-p", "eth0", *words) as trace:
-                lab.deliver(peer, web1, count, dst_port=port, gap_us=1000)
+                lab.deliver(peer, web1, count, dst_port=port, **lab.APART)
                 with lab.qdisc("netem", "delay", f"{DELAY // 1_000_000}ms", device="vnet0"):
-                    lab.deliver(peer, web1, count, dst_port=port, first_seq=count, gap_us=1000)
+                    lab.deliver(peer, web1, count, dst_port=port, first_seq=count,
+                                gap_us=DELAY // 1000 + lab.APART["gap_us"])
             check_attached(trace, mode)
             check_all_completed(trace, 2 * count)
             check_flights(trace.packets, 2 * count, RX, phy_interface="eth0", vm="web1")

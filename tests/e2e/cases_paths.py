@@ -112,11 +112,10 @@ TO_TUNNEL = [FROM_GUEST, *BRIDGE, TO_QUEUE]
 
 
 def exchange(fars, ports, count):
-    """`count` packets each way through each tunnel, the second way round: one after the other, an
-    interrupt's packets may pass a kprobe unseen."""
+    """`count` packets each way through each tunnel, the second way round."""
     for far, port in zip(fars, ports):
         lab.deliver(web1, far, count, dst_port=port)
-        lab.deliver(far, web1, count, dst_port=port, gap_us=2000)
+        lab.deliver(far, web1, count, dst_port=port, **lab.APART)
 
 
 def check_tunnelled(trace, fars, ports, count, tx, rx):
@@ -201,7 +200,7 @@ def tunnels_that_end_in_the_guest_are_not_unpacked():
 @case
 def packets_of_any_length_that_a_nic_received_have_their_flow():
     port, count = lab.port(), 20
-    flow = {"dst_port": port, "payload": 1000, "gap_us": 1000}
+    flow = {"dst_port": port, "payload": 1000, **lab.APART}
     lab.warm(peer, web1, dst_port=port)
     with vmlat.trace("-d", "rx", "-i", "vnet0", "--dst-port", port) as trace:
         lab.deliver(peer, web1, count, **flow)

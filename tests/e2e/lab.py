@@ -18,6 +18,7 @@ LAB = f"{TOP}/tests/lab"
 TRAFFIC = f"{TOP}/build/traffic"
 STATE = "/run/vmlat-lab"
 PEER = ["ip", "netns", "exec", "peer"]
+APART = {"gap_us": 5000}  # each is over before the next one comes, see vmlat.may_skip
 KERNEL = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
 
 _ports = itertools.count(20000)

@@ -32,7 +32,8 @@ def check_attached(header):
 
 
 def may_skip(trace):
-    """An interrupt's packets may pass hooks unseen: a kprobe is skipped while another one runs."""
+    """An interrupt's packets may pass hooks unseen: a kprobe is skipped while another one runs, be
+    it for the packet that is just being sent."""
     return any(hook["attach"] == "kprobe" for hook in trace.header["hooks"])
 
 
