@@ -75,10 +75,9 @@ def check_equal_without(name, got, full):
 @contextlib.contextmanager
 def each_denied(names, *words):
     """A trace without each of these, and one that has all: the last."""
-    started = [vmlat.Trace([*words, "--outcome", ALL, "--timeout", "3"], deny=name, odd=True)
-               for name in [*names, ""]]
-    with vmlat.running(started):
-        yield started
+    with vmlat.running(vmlat.Trace([*words, "--outcome", ALL, "--timeout", "3"], deny=name, odd=True)
+                       for name in [*names, ""]) as traces:
+        yield traces
 
 
 def check_each(traces, names, **counted):
@@ -193,8 +192,8 @@ def a_way_that_the_kernel_refuses_is_followed_by_the_next():
     port = lab.port()
     lab.warm(web1, peer, dst_port=port)
     denials = ["__dev_queue_xmit:fentry", "__dev_queue_xmit:fentry,__dev_queue_xmit:kprobe"]
-    with vmlat.running([vmlat.Trace(["-d", "tx", "-i", "vnet0"], deny=deny)
-                        for deny in denials]) as traces:
+    with vmlat.running(vmlat.Trace(["-d", "tx", "-i", "vnet0"], deny=deny)
+                       for deny in denials) as traces:
         lab.deliver(web1, peer, 10, dst_port=port)
     ways = [("__dev_queue_xmit", "kprobe"), ("net_dev_queue", "tracepoint")]
     for trace, deny, way in zip(traces, denials, ways):

@@ -93,6 +93,8 @@ def top_flows_have_the_packets_and_times_of_their_records():
                           [*words, "--top", 3, "--top-by", "bytes", "-S", "--interval", 0.5],
                           [*words, "--top", 100, "-S"]) as traces:
             packets, size = send_all()
+            by_bytes = traces[1]
+            lab.wait_for("two intervals", lambda: by_bytes.text().count('"type":"statistics"') > 1)
     packet_top, byte_top, whole_top = (trace.statistics[-1]["top"] for trace in traces)
     records = from_records(traces[0].packets)
     equal("packets and bytes of all flows",

@@ -118,15 +118,18 @@ def _read(path):
 @contextlib.contextmanager
 def traces(*all_words, **how):
     """Several at a time, all ready; ended and checked when the context ends."""
-    with running([Trace(words, **how) for words in all_words]) as started:
+    with running(Trace(words, **how) for words in all_words) as started:
         yield started
 
 
 @contextlib.contextmanager
-def running(started):
-    """The same of traces that have been started."""
+def running(to_start):
+    """The same of an iterable that starts them: one is ready before the next one starts, since what
+    a kernel waits for to attach is that other tasks sleep, which one in its verifier does not."""
+    started = []
     try:
-        for one in started:
+        for one in to_start:
+            started.append(one)
             one.wait_ready()
         yield started
         for one in started:
