@@ -21,8 +21,6 @@ static __always_inline struct flight_slot *slot_at(__u32 index)
 	return bpf_map_lookup_elem(&flights, &index);
 }
 
-#define GLOBAL __attribute__((noinline))
-
 /* Else what it would tell has to come from elsewhere. */
 static __always_inline bool is_attached(enum vmlat_hook hook)
 {
@@ -538,6 +536,25 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 	return 0;
 }
 
+enum { STILL_OPEN = VMLAT_EXITS + 1 };
+
+/* Index of the first exit that is completed, VMLAT_EXITS: none is. STILL_OPEN: one is not done, and is not given up. */
+GLOBAL int completed_exit(__u32 index, __u32 given_up)
+{
+	const struct vmlat_flight *flight = flight_at(index);
+	__u32 found = VMLAT_EXITS;
+
+	for (__u32 i = 0; flight && i < VMLAT_EXITS && i < flight->exits; i++) {
+		const struct vmlat_exit *exit = &flight->exit[i];
+
+		if (!exit->closed && given_up == VMLAT_OUTCOME_COUNT)
+			return STILL_OPEN;
+		if (found == VMLAT_EXITS && exit->closed && exit->outcome == VMLAT_COMPLETED)
+			found = i;
+	}
+	return found;
+}
+
 /*
  * One skb of a flight with copies or segments is done. The last ends the flight: completed, at
  * the time of the first exit that was, if any of them is. What is still open is given up when
@@ -547,9 +564,9 @@ GLOBAL int end_shared(__u32 index, __u32 given_up)
 {
 	struct flight_slot *slot = slot_at(index);
 	struct cpu_state *cpu = this_cpu();
-	const struct vmlat_exit *by = NULL;
+	const struct vmlat_exit *exit;
 	struct vmlat_flight *flight;
-	__u32 index_of_by = 0;
+	__u32 by;
 
 	if (!slot || !cpu)
 		return 0;
@@ -558,23 +575,15 @@ GLOBAL int end_shared(__u32 index, __u32 given_up)
 	__sync_fetch_and_add(&slot->fence, 1);
 	if (flight->place != VMLAT_LEAVING)
 		return 0;
-	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
-		const struct vmlat_exit *exit = &flight->exit[i];
-
-		if (!exit->closed && given_up == VMLAT_OUTCOME_COUNT)
-			return 0;
-		if (!by && exit->closed && exit->outcome == VMLAT_COMPLETED)
-			by = exit;
-		if (by == exit)
-			index_of_by = i;
-	}
-	if (!take_token(flight))
+	by = completed_exit(index, given_up);
+	if (by == STILL_OPEN || !take_token(flight))
 		return 0;
-	if (by && flight->outcome != VMLAT_COMPLETED) {
+	exit = exit_at(flight, by);
+	if (exit && flight->outcome != VMLAT_COMPLETED) {
 		flight->outcome = VMLAT_COMPLETED;
-		flight->last_ns = by->ns;
-		if (by->skb != flight->carrier)
-			take_way(index, index_of_by);
+		flight->last_ns = exit->ns;
+		if (exit->skb != flight->carrier)
+			take_way(index, by);
 	}
 	if (flight->outcome == VMLAT_OUTCOME_COUNT)
 		flight->outcome = given_up; /* the original's own segments are among the open */

@@ -129,14 +129,27 @@ enum {
 	FEW_BYTES = 64, /* what most headers need, a tag, IPv6 and TCP among them */
 };
 
+#define GLOBAL __attribute__((noinline)) /* what for: see flights.h */
+
+/* Bytes of a packet in the CPU's scratch; `at` is where the next header begins. */
+struct cursor {
+	const __u8 *bytes; /* scratch.packet */
+	__u32 at;
+	__u64 end; /* bytes that are there */
+	__u32 length; /* bytes that the packet has from offset 0 on */
+	__u32 ip_end; /* where the IP packet says that it ends */
+	__u16 ethertype;
+	__u16 l4_size; /* of the TCP or UDP header at `at`, 0 when there is none */
+	__u32 fragment_id; /* of a fragment's datagram */
+	bool more_fragments;
+};
+
 /* Room to look at one packet. */
 struct scratch {
 	struct content content;
 	struct vmlat_flow flow;
-	__u32 l3; /* offsets of the network header, and of what is behind it */
-	__u32 l4;
-	__u16 l4_size; /* of the TCP or UDP header there, 0 when there is none */
-	__u16 ethertype;
+	struct cursor cursor; /* but for its bytes */
+	__u32 l3; /* offset of the network header */
 	/* its headers: PACKET_BYTES; as many can be read, or PACKET_MARGIN looked at, from each on */
 	__u8 packet[2 * PACKET_BYTES];
 };
@@ -361,6 +374,14 @@ static __always_inline struct cpu_state *this_cpu(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&cpus, &zero);
+}
+
+/* Which of a CPU's scratches. */
+enum { SOFTIRQS_OFF, THREAD };
+
+static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u32 which)
+{
+	return which == THREAD ? &cpu->reinject : &cpu->scratch;
 }
 
 static __always_inline const struct vmlat_config *configuration(void)

@@ -30,19 +30,6 @@ enum parsed {
 	PARSED_MALFORMED,
 };
 
-/* Bytes of a packet in the CPU's scratch; `at` is where the next header begins. */
-struct cursor {
-	const __u8 *bytes; /* scratch.packet */
-	__u32 at;
-	__u64 end; /* bytes that are there */
-	__u32 length; /* bytes that the packet has from offset 0 on */
-	__u32 ip_end; /* where the IP packet says that it ends */
-	__u16 ethertype;
-	__u16 l4_size; /* of the TCP or UDP header at `at`, 0 when there is none */
-	__u32 fragment_id; /* of a fragment's datagram */
-	bool more_fragments;
-};
-
 /*
  * Bounded so that the verifier sees it: in 64 bits, since it loses what it knows of a 32-bit
  * copy (before 6.8), and hidden from a compiler that would compare another register.
@@ -305,34 +292,56 @@ static __always_inline bool skb_vlan(const struct sk_buff *skb, bool direct, __u
 enum { ETHERNET = 14 };
 
 /*
- * The headers of an skb whose data begins at the Ethernet header, and their flow. *c is left at the L4 header, or where parsing failed, with
- * *l3 the offset of the network header. False when not even that could be read.
+ * The start of an skb whose data begins at the Ethernet header, as far as the network header: scratch->l3, where the
+ * cursor is then. False when not even that could be read.
  */
-static __always_inline bool read_ethernet(const struct sk_buff *skb, struct scratch *scratch,
-					  struct cursor *c, __u32 *l3)
+static __always_inline bool read_ethernet(const struct sk_buff *skb, struct scratch *scratch)
 {
 	struct vmlat_flow *flow = &scratch->flow;
 	__u8 *packet = scratch->packet;
 	__u32 length = BPF_CORE_READ(skb, len), linear = length - BPF_CORE_READ(skb, data_len);
+	struct cursor c;
 	__u16 tci;
 
-	c->bytes = packet;
-	c->at = ETHERNET;
-	c->end = at_most(linear, PACKET_BYTES);
-	c->length = length;
-	c->l4_size = 0;
+	__builtin_memset(&c, 0, sizeof(c));
 	__builtin_memset(flow, 0, sizeof(*flow));
-	if (linear < ETHERNET || bpf_probe_read_kernel(packet, c->end, BPF_CORE_READ(skb, data)))
+	c.at = ETHERNET;
+	c.end = at_most(linear, PACKET_BYTES);
+	c.length = length;
+	if (linear < ETHERNET || bpf_probe_read_kernel(packet, c.end, BPF_CORE_READ(skb, data)))
 		return false;
 	if (skb_vlan(skb, false, &tci))
 		add_vlan(flow, tci);
-	c->ethertype = get16(packet + 12);
-	if (parse_vlans(c, flow) != PARSED)
+	c.ethertype = get16(packet + 12);
+	c.bytes = packet;
+	if (parse_vlans(&c, flow) != PARSED)
 		return false;
-	*l3 = c->at;
-	if (parse_packet(c, flow) != PARSED)
-		flow->family = 0;
+	c.bytes = NULL;
+	scratch->cursor = c;
+	scratch->l3 = c.at;
 	return true;
+}
+
+/*
+ * What is in that scratch from its cursor on, which is left at the L4 header, or where parsing failed. Apart, so that
+ * the verifier looks once at the parser, not again for every way that leads to it.
+ */
+GLOBAL int parse_scratch(__u32 which)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct scratch *scratch;
+	enum parsed parsed;
+	struct cursor c;
+
+	if (!cpu)
+		return PARSED_TRUNCATED;
+	scratch = scratch_of(cpu, which);
+	c = scratch->cursor;
+	c.bytes = scratch->packet;
+	parsed = parse_packet(&c, &scratch->flow);
+	c.bytes = NULL;
+	scratch->cursor = c;
+	return parsed;
 }
 
 #endif

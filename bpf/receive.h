@@ -15,11 +15,13 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 	struct vmlat_flow *flow = &scratch->flow;
 	__u32 size = direct ? skb->len : BPF_CORE_READ(skb, len);
 	__u32 linear = size - (direct ? skb->data_len : BPF_CORE_READ(skb, data_len));
-	struct cursor c = { .bytes = scratch->packet, .length = size };
+	struct cursor c;
 	enum parsed parsed;
 	__u16 tci;
 
 	__builtin_memset(flow, 0, sizeof(*flow));
+	__builtin_memset(&c, 0, sizeof(c));
+	c.length = size;
 	*length = ETHERNET + size;
 	if (skb_vlan(skb, direct, &tci)) {
 		add_vlan(flow, tci);
@@ -32,7 +34,14 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 		return PARSED_TRUNCATED;
 	if (all && features.vmemmap_base && features.page_offset_base && linear < size)
 		c.end = read_page(scratch, skb, c.end);
-	parsed = parse_packet(&c, flow);
+	if (all) {
+		scratch->cursor = c;
+		parsed = parse_scratch(SOFTIRQS_OFF);
+		c = scratch->cursor;
+	} else {
+		c.bytes = scratch->packet;
+		parsed = parse_packet(&c, flow);
+	}
 	if (parsed == PARSED && flow->fragment)
 		match_fragment(
 			c.fragment_id, c.more_fragments,

@@ -158,19 +158,20 @@ GLOBAL int remove_keys(__u32 index, __u32 exit, __u32 count)
 {
 	struct flight_slot *slot = slot_at(index);
 	const struct cut *cut = slot ? cut_at(slot, exit) : NULL;
+	__u64 keys = at_most(count, SEGMENTS);
 	struct segment key;
-	int first = 0;
+	__u32 step;
+	int first;
 
-	if (!cut)
+	if (!cut || !count)
 		return 0;
 	key = slot->segment;
 	key.device = cut->device;
-	for (__u32 i = 0; i < SEGMENTS && i < count; i++) {
-		int error = bpf_map_delete_elem(&segments, &key);
-
-		if (i == 0)
-			first = !error;
-		key.number += slot->segment_step;
+	step = slot->segment_step;
+	first = !bpf_map_delete_elem(&segments, &key);
+	for (__u64 i = 1; i < keys; i++) {
+		key.number += step;
+		bpf_map_delete_elem(&segments, &key);
 	}
 	return first;
 }

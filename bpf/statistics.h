@@ -17,12 +17,10 @@ distribution_of(struct vmlat_statistics *statistics, __u64 pair)
 	if (pair >= VMLAT_PAIRS)
 		return NULL;
 	barrier_var(pair);
-	number = statistics->segment[pair];
-	if (!number && statistics->segments < VMLAT_SEGMENTS) {
-		number = ++statistics->segments;
-		statistics->segment[pair] = number;
-	}
-	number--;
+	if (!statistics->segment[pair] && statistics->segments < VMLAT_SEGMENTS)
+		statistics->segment[pair] = ++statistics->segments;
+	/* read again: what the verifier knows of it is the same on both ways then */
+	number = *(volatile __u8 *)&statistics->segment[pair] - 1;
 	barrier_var(number);
 	if (number >= VMLAT_SEGMENTS) {
 		statistics->unkept++;

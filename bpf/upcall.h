@@ -22,14 +22,6 @@ static __always_inline void clear_checksum(struct content *content, __u32 at, __
 	}
 }
 
-/* Which of a CPU's scratches. */
-enum { SOFTIRQS_OFF, THREAD };
-
-static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u32 which)
-{
-	return which == THREAD ? &cpu->reinject : &cpu->scratch;
-}
-
 /*
  * Flow and headers of an skb whose data begins at the Ethernet header, into that scratch; 0 when
  * not even the network header was found. Apart from read_content, so that the verifier does not
@@ -39,18 +31,14 @@ GLOBAL int read_headers(__u32 which, __u64 address)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct scratch *scratch;
-	struct cursor c;
-	__u32 l3;
 
 	if (!cpu)
 		return 0;
 	scratch = scratch_of(cpu, which);
-	if (!read_ethernet((const struct sk_buff *)address, scratch, &c, &l3))
+	if (!read_ethernet((const struct sk_buff *)address, scratch))
 		return 0;
-	scratch->l3 = l3;
-	scratch->l4 = c.at;
-	scratch->l4_size = c.l4_size;
-	scratch->ethertype = c.ethertype;
+	if (parse_scratch(which) != PARSED)
+		scratch->flow.family = 0;
 	return 1;
 }
 
@@ -78,7 +66,7 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 		return 0;
 	l3 = scratch->l3;
 	__builtin_memcpy(content->mac, scratch->packet, sizeof(content->mac));
-	content->ethertype = scratch->ethertype;
+	content->ethertype = scratch->cursor.ethertype;
 	content->vlans = scratch->flow.vlans;
 	content->vlan_tci[0] = scratch->flow.vlan_tci[0];
 	content->vlan_tci[1] = scratch->flow.vlan_tci[1];
@@ -88,13 +76,14 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 		headers_only = 1;
 	if (headers_only) {
 		content->headers_only = 1;
-		size = at_most(scratch->l4 + scratch->l4_size, linear) - l3; /* it may be a lie */
+		size = scratch->cursor.at + scratch->cursor.l4_size;
+		size = at_most(size, linear) - l3; /* it may be a lie */
 	}
 	if (bpf_probe_read_kernel(content->bytes, at_most(size, CONTENT_BYTES),
 				  BPF_CORE_READ(skb, data) + l3))
 		return 0;
 	if (scratch->flow.has_ports)
-		clear_checksum(content, scratch->l4 - l3, scratch->flow.protocol);
+		clear_checksum(content, scratch->cursor.at - l3, scratch->flow.protocol);
 	return 1;
 }
 
