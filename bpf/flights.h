@@ -426,22 +426,27 @@ GLOBAL int forget_copies(__u32 slot)
 }
 
 int order_visits(__u32 slot); /* statistics.h */
-int count_flight(__u32 slot); /* the same */
+static void count_flight(struct cpu_state *cpu, struct vmlat_flight *flight); /* the same */
 
 /* Count, report and forget a flight that the caller has won. A candidate is forgotten only. */
-static __noinline int finish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
+GLOBAL int finish_flight(__u32 slot)
 {
-	__u32 outcome = flight->outcome;
+	struct vmlat_flight *flight = flight_at(slot);
+	struct cpu_state *cpu = this_cpu();
+	__u32 outcome;
 
+	if (!flight || !cpu)
+		return 0;
+	outcome = flight->outcome;
 	if (flight->shared)
-		forget_copies(flight->slot);
+		forget_copies(slot);
 	if (!flight->candidate) {
 		if (outcome < VMLAT_OUTCOME_COUNT)
 			cpu->count.outcomes[outcome]++;
 		if (flight->segments > 1)
-			order_visits(flight->slot);
+			order_visits(slot);
 		if (outcome == VMLAT_COMPLETED)
-			count_flight(flight->slot);
+			count_flight(cpu, flight);
 		if (outcome == VMLAT_DROPPED)
 			count_drop(cpu, flight);
 		report_flight(cpu, flight);
@@ -542,17 +547,17 @@ enum { STILL_OPEN = VMLAT_EXITS + 1 };
 GLOBAL int completed_exit(__u32 index, __u32 given_up)
 {
 	const struct vmlat_flight *flight = flight_at(index);
-	__u32 found = VMLAT_EXITS;
 
-	for (__u32 i = 0; flight && i < VMLAT_EXITS && i < flight->exits; i++) {
-		const struct vmlat_exit *exit = &flight->exit[i];
-
-		if (!exit->closed && given_up == VMLAT_OUTCOME_COUNT)
-			return STILL_OPEN;
-		if (found == VMLAT_EXITS && exit->closed && exit->outcome == VMLAT_COMPLETED)
-			found = i;
-	}
-	return found;
+	if (!flight)
+		return VMLAT_EXITS;
+	if (given_up == VMLAT_OUTCOME_COUNT)
+		for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
+			if (!flight->exit[i].closed)
+				return STILL_OPEN;
+	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
+		if (flight->exit[i].closed && flight->exit[i].outcome == VMLAT_COMPLETED)
+			return i;
+	return VMLAT_EXITS;
 }
 
 /*
@@ -587,7 +592,7 @@ GLOBAL int end_shared(__u32 index, __u32 given_up)
 	}
 	if (flight->outcome == VMLAT_OUTCOME_COUNT)
 		flight->outcome = given_up; /* the original's own segments are among the open */
-	return finish_flight(cpu, flight);
+	return finish_flight(flight->slot);
 }
 
 /*
@@ -603,7 +608,7 @@ static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *fli
 	if (ns)
 		flight->last_ns = ns;
 	if (!flight->shared)
-		return finish_flight(cpu, flight);
+		return finish_flight(flight->slot);
 	give_slot_away(cpu, flight);
 	flight->place = VMLAT_LEAVING;
 	return end_shared(flight->slot, VMLAT_OUTCOME_COUNT);
@@ -656,7 +661,7 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL))
 		return 0;
 	flight->outcome = VMLAT_EVICTED;
-	return finish_flight(cpu, flight);
+	return finish_flight(flight->slot);
 }
 
 /* To where the trace does not end; the packet may come back, on any CPU. */

@@ -300,7 +300,7 @@ GLOBAL int original_is_cut(__u32 index, __u64 address)
 	slot->flight.outcome = VMLAT_OUTCOME_COUNT;
 	if (!slot->flight.shared && !insert_token(&slot->flight)) {
 		slot->flight.outcome = VMLAT_EVICTED;
-		finish_flight(cpu, &slot->flight);
+		finish_flight(slot->flight.slot);
 		return 1;
 	}
 	slot->flight.shared = 1;

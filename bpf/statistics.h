@@ -7,6 +7,8 @@
 #ifndef VMLAT_BPF_STATISTICS_H
 #define VMLAT_BPF_STATISTICS_H
 
+enum { USUAL_VISITS = 8 }; /* of a packet: what has more costs more */
+
 /* The distribution of this pair, or NULL: there is no room for another. */
 static __always_inline struct vmlat_distribution *
 distribution_of(struct vmlat_statistics *statistics, __u64 pair)
@@ -66,16 +68,15 @@ static __always_inline __u64 larger(__u64 a, __u64 b)
 	return a - below(a, b);
 }
 
-/* True: it is the first in its bucket, or the longest of all. */
-static __always_inline bool count_time(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
+/* True: it is the first in its bucket, which vmlat_bucket says, or the longest of all. */
+static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 pair, __u64 ns,
+				     __u64 bucket)
 {
 	struct vmlat_distribution *times = distribution_of(statistics, pair);
-	__u64 bucket;
 	bool longest;
 
 	if (!times)
 		return false;
-	bucket = bucket_of(ns);
 	barrier_var(bucket);
 	if (bucket >= VMLAT_BUCKETS)
 		return false;
@@ -86,6 +87,11 @@ static __always_inline bool count_time(struct vmlat_statistics *statistics, __u3
 	times->max = larger(ns, times->max);
 	times->min = smaller(ns, times->min);
 	return times->bucket[bucket]++ == 0 || longest;
+}
+
+static __always_inline bool count_time(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
+{
+	return count_in(statistics, pair, ns, bucket_of(ns));
 }
 
 /* The interface whose statistics this flight belongs to. */
@@ -136,34 +142,64 @@ GLOBAL int order_visits(__u32 slot)
 
 GLOBAL int count_flow(__u32 slot, __u32 interface); /* flows.h */
 
-/* A completed flight. */
-GLOBAL int count_flight(__u32 slot)
+/* Of the segment that ends with visit `n`, 1 or more. */
+static __always_inline __u32 pair_at(const struct vmlat_flight *flight, __u32 n)
+{
+	return vmlat_pair_of(flight->direction,
+			     vmlat_pair(flight->visit[n - 1].stage, flight->visit[n].stage));
+}
+
+static __always_inline __u64 time_at(const struct vmlat_flight *flight, __u32 n)
+{
+	return flight->visit[n].ns - flight->visit[n - 1].ns;
+}
+
+/*
+ * One of those of a long way: the verifier looks at it once, not for each. When user space has
+ * swapped the map since the others were counted, it is unkept: it would be another interval's.
+ */
+GLOBAL int count_late_segment(__u32 slot, __u32 row, __u32 n, __u32 interval)
 {
 	struct vmlat_flight *flight = flight_at(slot);
 	struct vmlat_statistics *statistics;
 	struct cpu_state *cpu = this_cpu();
+	__u64 at = n;
+
+	barrier_var(at);
+	if (!flight || !cpu || at < USUAL_VISITS || at >= VMLAT_VISITS)
+		return 0;
+	barrier_var(at);
+	statistics = statistics_of(cpu, row);
+	if (!statistics)
+		return 0;
+	if (statistics->interval == interval)
+		count_time(statistics, pair_at(flight, at), time_at(flight, at));
+	else
+		statistics->unkept++;
+	return 0;
+}
+
+/* A completed flight. */
+static __always_inline void count_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	struct vmlat_statistics *statistics;
 	__u32 direction, row;
 
-	if (!flight || !cpu)
-		return 0;
 	row = row_of(flight);
 	if (features.flows)
-		count_flow(slot, row);
+		count_flow(flight->slot, row);
 	statistics = statistics_of(cpu, row);
 	if (!statistics) {
 		cpu->count.uncounted++;
-		return 0;
+		return;
 	}
 	direction = vmlat_pair_of(flight->direction, 0);
-	for (__u32 i = 1; i < VMLAT_VISITS && i < flight->visits; i++) {
-		const struct vmlat_visit *from = &flight->visit[i - 1], *to = &flight->visit[i];
-
-		count_time(statistics, direction + vmlat_pair(from->stage, to->stage),
-			   to->ns - from->ns);
-	}
+	for (__u32 i = 1; i < USUAL_VISITS && i < flight->visits; i++)
+		count_time(statistics, pair_at(flight, i), time_at(flight, i));
+	for (__u32 i = USUAL_VISITS; i < VMLAT_VISITS && i < flight->visits; i++)
+		count_late_segment(flight->slot, row, i, statistics->interval);
 	if (count_time(statistics, direction + VMLAT_TOTAL, flight->last_ns - flight->begin_ns))
 		flight->remarkable = statistics->interval;
-	return 0;
 }
 
 #endif

@@ -222,7 +222,7 @@ static __always_inline bool leave_for_user_space(struct cpu_state *cpu, struct v
 	if (insert_token(flight))
 		return true;
 	flight->outcome = VMLAT_EVICTED;
-	finish_flight(cpu, flight);
+	finish_flight(flight->slot);
 	return false;
 }
 
@@ -366,7 +366,7 @@ GLOBAL int finish_parts(__u32 index)
 						     : VMLAT_DIVERTED;
 	if (flight->outcome == VMLAT_COMPLETED && flight->direction == VMLAT_RX)
 		count_traffic(cpu->driving_interface, VMLAT_RX, flight->length);
-	return finish_flight(cpu, flight);
+	return finish_flight(flight->slot);
 }
 
 static __always_inline void count_part(struct flight_slot *slot, __u32 exit,
