@@ -140,7 +140,10 @@ void changes__follow(struct changes *changes, struct devices *devices,
 		log_debug("the network devices cannot be listed: %s", strerror(-error));
 	if (must_ask(changes, error || devices__opened_since(&now, devices), due, now_ns) && !error)
 		devices__name_vms(&now);
-	if (!error)
+	if (!error) {
+		/* one of these may have sent meanwhile: it is traced, from its first packet on */
+		changes__adopt(changes, devices, choice, tracer);
 		changes__apply(devices, &now, choice, tracer);
+	}
 	devices__free(&now);
 }

@@ -189,7 +189,7 @@ def check_facts(facts, trace):
 
 @case
 def ten_thousand_frames_of_garbage_are_told_as_another_parser_tells_them():
-    words = ["-d", "tx", "-i", "tap9,vnet0", "-p", "eth0"]
+    words = ["-d", "tx", "-i", "tap9,vnet0", "-p", "eth0", "--timeout", "60"]
     with tap9.added():
         with vmlat.traces([*words, *ALL_OUTCOMES], [*words, "-P", "tcp", "--src-port", "0-32767"],
                           odd=True) as (trace, filtered):
