@@ -129,8 +129,6 @@ enum {
 	FEW_BYTES = 64, /* what most headers need, a tag, IPv6 and TCP among them */
 };
 
-#define GLOBAL __attribute__((noinline)) /* what for: see flights.h */
-
 /* Bytes of a packet in the CPU's scratch; `at` is where the next header begins. */
 struct cursor {
 	const __u8 *bytes; /* scratch.packet */

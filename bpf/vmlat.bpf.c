@@ -6,6 +6,9 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
+
+#define GLOBAL __attribute__((noinline)) /* what for: see flights.h */
+
 #include "hooks.h"
 #include "config.h"
 #include "maps.h"

@@ -17,6 +17,7 @@
 #define __type(name, value)  typeof(value) *name
 #define __array(name, value) typeof(value) *name[1]
 #define barrier_var(var)     asm volatile("" : "+r"(var))
+#define GLOBAL		     static __attribute__((unused))
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* bpf_core_read.h: a kernel before 6.2 has vlan_present, a later one has not */

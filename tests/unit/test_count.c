@@ -6,8 +6,6 @@
 
 #include "bpf_shim.h"
 
-#define GLOBAL static
-
 static struct vmlat_flight flight;
 
 static struct vmlat_flight *flight_at(__u32 slot)
@@ -171,7 +169,7 @@ static void a_flight_counts_with_each_pair_of_neighbours_and_its_total(void **st
 	visit(VMLAT_STAGE_DATAPATH, 30);
 	visit(VMLAT_STAGE_VPORT, 100);
 	visit(VMLAT_STAGE_DRIVER, 1000);
-	count_flight(0);
+	count_flight(&cpu, &flight);
 	assert_int_equal(of_tap.segments, 4);
 	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DATAPATH), 30);
 	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_DATAPATH, VMLAT_STAGE_VPORT), 70);
@@ -179,8 +177,39 @@ static void a_flight_counts_with_each_pair_of_neighbours_and_its_total(void **st
 	assert_time(&of_tap, VMLAT_TX, VMLAT_TOTAL, 1000);
 	assert_int_equal(flight.remarkable, INTERVAL);
 	flight.remarkable = 0;
-	count_flight(0);
+	count_flight(&cpu, &flight);
 	assert_int_equal(flight.remarkable, 0); /* the second one of its bucket */
+}
+
+static void each_segment_of_the_longest_way_is_counted(void **state)
+{
+	const unsigned int pair =
+		vmlat_pair_of(VMLAT_TX, vmlat_pair(VMLAT_STAGE_DATAPATH, VMLAT_STAGE_DATAPATH));
+
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	for (unsigned int i = 0; i < VMLAT_VISITS; i++)
+		visit(VMLAT_STAGE_DATAPATH, i * i);
+	count_flight(&cpu, &flight);
+	assert_int_equal(counted(&of_tap, pair)->count, VMLAT_VISITS - 1);
+	assert_int_equal(counted(&of_tap, pair)->sum, (VMLAT_VISITS - 1) * (VMLAT_VISITS - 1));
+	assert_int_equal(of_tap.unkept, 0);
+}
+
+static void a_late_segment_whose_packet_counted_in_another_interval_is_unkept(void **state)
+{
+	(void)state;
+	flight.direction = VMLAT_TX;
+	flight.interface = TAP;
+	for (unsigned int i = 0; i < VMLAT_VISITS; i++)
+		visit(VMLAT_STAGE_DATAPATH, i);
+	count_late_segment(0, TAP, USUAL_VISITS, INTERVAL - 1);
+	assert_int_equal(of_tap.segments, 0);
+	assert_int_equal(of_tap.unkept, 1);
+	count_late_segment(0, TAP, USUAL_VISITS, INTERVAL);
+	assert_int_equal(of_tap.segments, 1);
+	assert_int_equal(of_tap.unkept, 1);
 }
 
 static void rx_counts_for_the_tap_that_took_it(void **state)
@@ -197,7 +226,7 @@ static void rx_counts_for_the_tap_that_took_it(void **state)
 					      .interface = OTHER_TAP };
 	visit(VMLAT_STAGE_NIC, 0);
 	visit(VMLAT_STAGE_TAP_OUT, 50);
-	count_flight(0);
+	count_flight(&cpu, &flight);
 	assert_int_equal(of_tap.segments, 0);
 	assert_time(&of_other_tap, VMLAT_RX, vmlat_pair(VMLAT_STAGE_NIC, VMLAT_STAGE_TAP_OUT), 50);
 	assert_time(&of_other_tap, VMLAT_RX, VMLAT_TOTAL, 50);
@@ -210,10 +239,10 @@ static void what_no_statistics_are_kept_of_is_uncounted(void **state)
 	flight.interface = TAP + 1;
 	visit(VMLAT_STAGE_TAP_IN, 0);
 	visit(VMLAT_STAGE_DRIVER, 50);
-	count_flight(0);
+	count_flight(&cpu, &flight);
 	assert_int_equal(cpu.count.uncounted, 1);
 	flight.direction = VMLAT_RX; /* and no exit that completed */
-	count_flight(0);
+	count_flight(&cpu, &flight);
 	assert_int_equal(cpu.count.uncounted, 2);
 	assert_int_equal(flight.remarkable, 0);
 }
@@ -227,7 +256,7 @@ static void fly(__u64 ns, __u32 length)
 	flight.length = length;
 	visit(VMLAT_STAGE_TAP_IN, 0);
 	visit(VMLAT_STAGE_DRIVER, ns);
-	count_flight(0);
+	count_flight(&cpu, &flight);
 }
 
 static void packets_of_a_flow_are_counted_together(void **state)
@@ -338,6 +367,8 @@ int main(void)
 		count_test(the_first_of_a_bucket_and_the_longest_are_remarkable),
 		count_test(pairs_that_have_no_room_are_counted_as_such),
 		count_test(a_flight_counts_with_each_pair_of_neighbours_and_its_total),
+		count_test(each_segment_of_the_longest_way_is_counted),
+		count_test(a_late_segment_whose_packet_counted_in_another_interval_is_unkept),
 		count_test(rx_counts_for_the_tap_that_took_it),
 		count_test(what_no_statistics_are_kept_of_is_uncounted),
 		count_test(packets_of_a_flow_are_counted_together),
