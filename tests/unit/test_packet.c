@@ -688,7 +688,8 @@ static struct cpu_state cpu;
 
 static bool read_frame(const struct sk_buff *skb, struct read *read)
 {
-	memset(&cpu.scratch, 0xa5, sizeof(cpu.scratch)); /* nothing of it may stay */
+	memset(read, 0xa5, sizeof(*read));
+	cpu.scratch = read->scratch; /* nothing of it may stay */
 	if (!read_ethernet(skb, &cpu.scratch))
 		return false;
 	if (parse_scratch(SOFTIRQS_OFF) != PARSED)
