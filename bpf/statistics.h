@@ -68,15 +68,16 @@ static __always_inline __u64 larger(__u64 a, __u64 b)
 	return a - below(a, b);
 }
 
-/* True: it is the first in its bucket, which vmlat_bucket says, or the longest of all. */
-static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 pair, __u64 ns,
-				     __u64 bucket)
+/* True: it is the first in its bucket, or the longest of all. */
+static __always_inline bool count_time(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
 {
 	struct vmlat_distribution *times = distribution_of(statistics, pair);
+	__u64 bucket;
 	bool longest;
 
 	if (!times)
 		return false;
+	bucket = bucket_of(ns);
 	barrier_var(bucket);
 	if (bucket >= VMLAT_BUCKETS)
 		return false;
@@ -87,11 +88,6 @@ static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 
 	times->max = larger(ns, times->max);
 	times->min = smaller(ns, times->min);
 	return times->bucket[bucket]++ == 0 || longest;
-}
-
-static __always_inline bool count_time(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
-{
-	return count_in(statistics, pair, ns, bucket_of(ns));
 }
 
 /* The interface whose statistics this flight belongs to. */
