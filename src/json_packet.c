@@ -21,8 +21,9 @@ const char *json_time(const struct timespec *time, char text[JSON_TIME])
 	written = time->tv_sec;
 	memcpy(text, seconds, length);
 	text[length] = '.';
-	for (size_t at = length + 9; at > length; at--, ns /= 10)
-		text[at] = (char)('0' + ns % 10);
+	for (size_t at = length + 8; at > length; at -= 2, ns /= 100)
+		memcpy(text + at, line__pairs + 2 * (ns % 100), 2);
+	text[length + 1] = (char)('0' + ns);
 	memcpy(text + length + 10, "Z", 2);
 	return text;
 }
@@ -181,25 +182,22 @@ struct words {
 static void put_visit(struct line *line, const struct report_context *context,
 		      const struct vmlat_visit *visit, __u64 begin_ns)
 {
-#define WORDS(words)                        \
-	{                                   \
-		words, sizeof(words "") - 1 \
-	}
+#define STAGE(name, number) "{\"stage\":\"" name "\",\"number\":" number
 	static const struct words stages[] = {
-#define X(id, number, name) WORDS("{\"stage\":\"" name "\",\"number\":"),
+#define X(id, number, name)                                          \
+	{ (number) < 0 ? STAGE(name, "null") : STAGE(name, #number), \
+	  ((number) < 0 ? sizeof(STAGE(name, "null")) : sizeof(STAGE(name, #number))) - 1 },
 		VMLAT_STAGES(X)
 #undef X
 	};
 	static const struct words hook_names[] = {
-#define X(id, stage, directions, kind, need, module, name) \
-	WORDS(",\"hook\":\"" #name "\",\"offset_ns\":"),
+#define HOOK(name)					   ",\"hook\":\"" #name "\",\"offset_ns\":"
+#define X(id, stage, directions, kind, need, module, name) { HOOK(name), sizeof(HOOK(name)) - 1 },
 		VMLAT_HOOKS(X)
 #undef X
 	};
-	int number = stage_number(visit->stage);
 
 	line__put(line, stages[visit->stage].text, stages[visit->stage].length);
-	put_null_or_number(line, number >= 0, number);
 	line__put(line, hook_names[visit->hook].text, hook_names[visit->hook].length);
 	line__put_number(line, visit->ns - begin_ns);
 	line__put_literal(line, ",\"cpu\":");

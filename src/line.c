@@ -14,31 +14,44 @@ void line__put_long(struct line *line, const char *text, size_t length)
 		line__put(line, text, length);
 }
 
+const char line__pairs[] = "00010203040506070809101112131415161718192021222324"
+			   "25262728293031323334353637383940414243444546474849"
+			   "50515253545556575859606162636465666768697071727374"
+			   "75767778798081828384858687888990919293949596979899";
+
 void line__put_digits(struct line *line, __u64 number)
 {
-	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-				    "25262728293031323334353637383940414243444546474849"
-				    "50515253545556575859606162636465666768697071727374"
-				    "75767778798081828384858687888990919293949596979899";
-	char digits[20];
-	size_t at = sizeof(digits);
+	enum { LONGEST = 20 };
+	char digits[2 * LONGEST];
+	size_t at = LONGEST, length;
 
 	for (; number >= 10; number /= 100) {
 		at -= 2;
-		memcpy(digits + at, pairs + number % 100 * 2, 2);
+		memcpy(digits + at, line__pairs + number % 100 * 2, 2);
 	}
 	if (number)
 		digits[--at] = (char)('0' + number);
-	line__put(line, digits + at, sizeof(digits) - at);
+	length = LONGEST - at;
+	if (sizeof(line->text) - line->length < LONGEST) {
+		line__put(line, digits + at, length);
+		return;
+	}
+	/* that many of any number: the compiler knows how to copy so many, without a call */
+	memcpy(line->text + line->length, digits + at, LONGEST);
+	line->length += length;
 }
 
 /* Bytes that stand for themselves in a JSON string, from here on. */
 static size_t plain_length(const char *string, size_t size)
 {
+	static const bool plain[256] = {
+		[' ' ... '!'] = true,
+		['#' ... '['] = true,
+		[']' ... '~'] = true,
+	};
 	size_t length = 0;
 
-	while (length < size && string[length] >= ' ' && string[length] < 0x7f &&
-	       string[length] != '"' && string[length] != '\\')
+	while (length < size && plain[(unsigned char)string[length]])
 		length++;
 	return length;
 }

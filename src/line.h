@@ -42,6 +42,9 @@ static inline void line__put_text(struct line *line, const char *text)
 	line__put(line, text, strlen(text));
 }
 
+/* 00 to 99, one behind the other. */
+extern const char line__pairs[];
+
 /* A number above 0. */
 void line__put_digits(struct line *line, __u64 number);
 
