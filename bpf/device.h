@@ -104,17 +104,49 @@ static __always_inline int packet_kept(const struct sk_buff *skb)
 	return 0;
 }
 
+/* arch/x86/include/asm/current.h, 6.2 to 6.14 */
+struct pcpu_hot___vmlat {
+	int preempt_count;
+} __attribute__((preserve_access_index));
+
+/* Where this CPU's preempt_count is; 0: that is not known. */
+static __always_inline __u64 preempt_count_of(const struct cpu_state *cpu)
+{
+	__u64 offset, address = features.preempt_count;
+
+	if (features.pcpu_hot && bpf_core_field_exists(struct pcpu_hot___vmlat, preempt_count))
+		address = features.pcpu_hot +
+			  bpf_core_field_offset(struct pcpu_hot___vmlat, preempt_count);
+	if (!address ||
+	    bpf_probe_read_kernel(&offset, sizeof(offset),
+				  (void *)features.per_cpu_offset + cpu->number * sizeof(offset)))
+		return 0;
+	return address + offset;
+}
+
+/* Which may have come upon a program of this CPU, in the middle of what that does to a flight. */
+static __always_inline bool in_hard_interrupt(const struct cpu_state *cpu)
+{
+	enum { HARDIRQ_BITS = 0xf << 16 }; /* include/linux/preempt.h */
+	__u64 address = preempt_count_of(cpu);
+	__u32 count;
+
+	return address && !bpf_probe_read_kernel(&count, sizeof(count), (void *)address) &&
+	       count & HARDIRQ_BITS;
+}
+
 /*
  * The device's queue was stopped, and the packet that had passed the qdisc by is put back into it
  * (sch_direct_xmit): dev_requeue_skb says so to __netif_schedule, before any CPU can take it out.
- * Others call that, too, and then the flight is published for nothing.
+ * Others call that, too, and then the flight is published for nothing; but not interrupts, a
+ * qdisc's timer (qdisc_watchdog) or a device that has sent (netif_tx_wake_queue).
  */
 static __always_inline int packet_put_back(void)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
 
-	if (flight && !flight->candidate)
+	if (flight && !flight->candidate && !in_hard_interrupt(cpu))
 		publish_flight(cpu, flight);
 	return 0;
 }

@@ -350,6 +350,9 @@ const volatile struct vmlat_features features = {
 	.tun_net_xmit = 1,
 	.vmemmap_base = 1,
 	.page_offset_base = 1,
+	.per_cpu_offset = 1,
+	.preempt_count = 1,
+	.pcpu_hot = 1,
 };
 
 /* While there is none of them, nobody needs to look. */

@@ -112,6 +112,9 @@ struct vmlat_features {
 	__u64 tun_net_xmit; /* its address, which tells taps; 0: none */
 	__u64 vmemmap_base; /* addresses of the two variables that tell where a page is (x86-64) */
 	__u64 page_offset_base; /* 0: none */
+	__u64 per_cpu_offset; /* address of the array that has each CPU's */
+	__u64 preempt_count; /* of each CPU (x86-64), by that offset; 0: none */
+	__u64 pcpu_hot; /* the same, the structure that it is in (6.2 to 6.14) */
 };
 
 /* Argument of the expire program: end this flight, unless it has ended already. */

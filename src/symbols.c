@@ -15,7 +15,8 @@ enum {
 };
 
 /* The variables that anybody asks for: there are many more than functions. */
-static const char *const variables[] = { "page_offset_base", "vmemmap_base" };
+static const char *const variables[] = { "page_offset_base", "vmemmap_base", "__per_cpu_offset",
+					 "__preempt_count", "pcpu_hot" };
 enum { VARIABLES = sizeof(variables) / sizeof(*variables) };
 
 struct symbol {

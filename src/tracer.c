@@ -191,6 +191,9 @@ static int load_object(struct tracer *tracer, struct kernel *kernel, const struc
 		.tun_net_xmit = kernel__function(kernel, VMLAT_HOOK_TUN_NET_XMIT),
 		.vmemmap_base = symbols__variable(kernel->symbols, "vmemmap_base"),
 		.page_offset_base = symbols__variable(kernel->symbols, "page_offset_base"),
+		.per_cpu_offset = symbols__variable(kernel->symbols, "__per_cpu_offset"),
+		.preempt_count = symbols__variable(kernel->symbols, "__preempt_count"),
+		.pcpu_hot = symbols__variable(kernel->symbols, "pcpu_hot"),
 	};
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
 	blamed[0] = '\0';
