@@ -543,7 +543,10 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 
 enum { STILL_OPEN = VMLAT_EXITS + 1 };
 
-/* Index of the first exit that is completed, VMLAT_EXITS: none is. STILL_OPEN: one is not done, and is not given up. */
+/*
+ * Index of the first exit that is completed, VMLAT_EXITS: none is. STILL_OPEN: one is not done, and
+ * is not given up.
+ */
 GLOBAL int completed_exit(__u32 index, __u32 given_up)
 {
 	const struct vmlat_flight *flight = flight_at(index);

@@ -292,8 +292,8 @@ static __always_inline bool skb_vlan(const struct sk_buff *skb, bool direct, __u
 enum { ETHERNET = 14 };
 
 /*
- * The start of an skb whose data begins at the Ethernet header, as far as the network header: scratch->l3, where the
- * cursor is then. False when not even that could be read.
+ * The start of an skb whose data begins at the Ethernet header, as far as the network header:
+ * scratch->l3, where the cursor is then. False when not even that could be read.
  */
 static __always_inline bool read_ethernet(const struct sk_buff *skb, struct scratch *scratch)
 {
@@ -323,8 +323,9 @@ static __always_inline bool read_ethernet(const struct sk_buff *skb, struct scra
 }
 
 /*
- * What is in that scratch from its cursor on, which is left at the L4 header, or where parsing failed. Apart, so that
- * the verifier looks once at the parser, not again for every way that leads to it.
+ * What is in that scratch from its cursor on, which is left at the L4 header, or where parsing
+ * failed. Apart, so that the verifier looks once at the parser, not again for every way that leads
+ * to it.
  */
 GLOBAL int parse_scratch(__u32 which)
 {

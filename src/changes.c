@@ -89,15 +89,15 @@ static void adopt(void *context, const struct vmlat_device *id, const struct vml
 		log_info("%s: traced from its first packet on", tap->name);
 }
 
-void changes__adopt(struct changes *changes, struct devices *devices,
+bool changes__adopt(struct changes *changes, struct devices *devices,
 		    const struct device_choice *choice, struct tracer *tracer)
 {
 	struct adoption adoption = { devices, choice, tracer };
 
 	if (!tracer__adopted(tracer, adopt, &adoption))
-		return;
+		return false;
 	devices__name_vms(devices);
-	changes->pending = true; /* it may be gone already */
+	return changes->pending = true; /* it may be gone already */
 }
 
 void changes__apply(struct devices *devices, const struct devices *now,
@@ -140,10 +140,8 @@ void changes__follow(struct changes *changes, struct devices *devices,
 		log_debug("the network devices cannot be listed: %s", strerror(-error));
 	if (must_ask(changes, error || devices__opened_since(&now, devices), due, now_ns) && !error)
 		devices__name_vms(&now);
-	if (!error) {
-		/* one of these may have sent meanwhile: it is traced, from its first packet on */
-		changes__adopt(changes, devices, choice, tracer);
+	/* a tap that was adopted since the devices were listed may not be among them: again, later */
+	if (!error && !changes__adopt(changes, devices, choice, tracer))
 		changes__apply(devices, &now, choice, tracer);
-	}
 	devices__free(&now);
 }

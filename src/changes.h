@@ -27,10 +27,10 @@ void changes__follow(struct changes *changes, struct devices *devices,
 		     const struct device_choice *choice, struct tracer *tracer, __u64 now_ns);
 
 /*
- * Takes over the taps that the BPF side saw first. Before the records are told that may be of one:
- * it costs nothing while there is none.
+ * Takes over the taps that the BPF side saw first; false: there is none. Before the records are told
+ * that may be of one: it costs nothing while there is none.
  */
-void changes__adopt(struct changes *changes, struct devices *devices,
+bool changes__adopt(struct changes *changes, struct devices *devices,
 		    const struct device_choice *choice, struct tracer *tracer);
 
 /* The same as changes__follow for devices as they are `now`. */

@@ -2,10 +2,12 @@
 """Packets that go up to ovs-vswitchd: each gets its own way back, or says that it is not known."""
 import contextlib
 import os
+import subprocess
 import time
 
 import frames
 import lab
+import topology
 import truth
 import vmlat
 from case import case, ensure, equal
@@ -100,6 +102,41 @@ def of_30000_cold_packets_those_that_the_kernel_cannot_queue_are_upcall_lost():
     check_outcomes(trace, started=count, completed=queued, upcall_lost=lost)
     equal("those that came back", sorted(p["ip_id"] for p in trace.packets), list(range(queued)))
     ensure(all(stages(p) == TX_COLD for p in trace.packets), "a way without an upcall")
+
+
+@contextlib.contextmanager
+def timer_interrupts():
+    """Hundreds a second, in each of which a queue's timer calls __netif_schedule."""
+    words = lab.Machine(8, [lab.TRAFFIC], "dum0", None).send_words(peer, 1 << 31, {"gap_us": 100})
+    with topology.Changes() as changes:
+        changes.do("modprobe dummy")
+        changes.do("ip link add dum0 type dummy", "ip link del dum0")
+        changes.do("ip link set dum0 up")
+        changes.do("tc qdisc add dev dum0 root netem limit 1000 delay 4ms 4ms")
+        sender = subprocess.Popen([lab.TRAFFIC, *words], stdin=subprocess.DEVNULL)
+        try:
+            yield
+            ensure(lab.counter("dum0", "tx_packets") > 1000, "there were few interrupts")
+        finally:
+            sender.kill()
+            sender.wait()
+
+
+@case
+def an_interrupt_amid_a_packet_that_goes_up_changes_nothing_of_it():
+    """One that comes just when a flight leaves its CPU: one packet in thousands."""
+    count, sent = 10000, lab.counter("eth0", "tx_packets")
+    with tap9.added(), topology.Changes() as changes:
+        changes.callback(lab.run, "ovs-vsctl", "remove", "Open_vSwitch", ".", "other_config",
+                         "flow-limit")
+        # no flow is installed: each packet goes up
+        lab.run("ovs-vsctl", "set", "Open_vSwitch", ".", "other_config:flow-limit=0")
+        lab.flush()
+        with vmlat.trace(*TAP9, "--timeout", "60", "-S") as trace, timer_interrupts():
+            tap9.send(peer, count, dst_port=lab.port(), gap_us=100)
+            lab.wait_for("all of them to leave",
+                         lambda: lab.counter("eth0", "tx_packets") - sent == count, 60)
+    check_outcomes(trace, started=count, completed=count)
 
 
 @case

@@ -184,6 +184,34 @@ static void a_tap_that_the_bpf_side_saw_first_is_taken_over(void **state)
 	assert_int_equal(run.code, 0);
 }
 
+static int adopt_while_listing(void *argument)
+{
+	struct device_choice *choice = argument;
+	struct devices devices = selected_devices(choice);
+	struct vmlat_adopted adopted = { .index = devices__reserve(&devices), .name = "tap10" };
+	struct tracer tracer = { .id = { HOST_NETNS, 42 }, .adopted = &adopted };
+	struct changes changes;
+	bool good = !changes__open(&changes);
+
+	changes.pending = true;
+	changes__follow(&changes, &devices, choice, &tracer, 60000000000ULL);
+	good = good && changes.pending && tracer.set == 1 && !devices.all[adopted.index].gone;
+	changes__close(&changes);
+	devices__free(&devices);
+	return !good;
+}
+
+static void a_tap_that_the_bpf_side_saw_while_devices_were_listed_is_not_gone(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct run run;
+
+	(void)state;
+	run_apart(&run, adopt_while_listing, &choice);
+	assert_string_equal(run.err, "vmlat: tap10: traced from its first packet on\n");
+	assert_int_equal(run.code, 0);
+}
+
 static void following_never_waits(void **state)
 {
 	struct device_choice choice = { .directions = VMLAT_BOTH };
@@ -208,6 +236,7 @@ int main(void)
 		cmocka_unit_test(one_that_may_only_be_the_other_end_is_not_spoken_of),
 		cmocka_unit_test(one_that_the_tracer_cannot_take_is_named),
 		cmocka_unit_test(a_tap_that_the_bpf_side_saw_first_is_taken_over),
+		cmocka_unit_test(a_tap_that_the_bpf_side_saw_while_devices_were_listed_is_not_gone),
 		cmocka_unit_test(following_never_waits),
 	};
 
