@@ -15,6 +15,7 @@
 #include <linux/virtio_ring.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,7 +428,18 @@ static unsigned long send_packets(struct load *load, unsigned long count)
 }
 
 /* vmlat asks whose tap it is that was opened: 0.1 s after that, 0.3, 0.7, 1.5, 3.1, 6.3 and so on. */
-enum { SETTLE_US = 3500000 };
+enum { SETTLE_US = 3500000, PATIENCE_S = 600 };
+
+/* A packet that is lost would be waited for until all ends. */
+static void give_up(int signal)
+{
+	static const char why[] = "load: not done after ten minutes: a packet is lost\n";
+
+	(void)signal;
+	if (write(STDERR_FILENO, why, sizeof(why) - 1) < 0)
+		_exit(3);
+	_exit(2);
+}
 
 int main(int argc, char **argv)
 {
@@ -445,6 +457,8 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &load);
 	make_frames(&load);
 	load.kind->open(&load);
+	signal(SIGALRM, give_up);
+	alarm(PATIENCE_S);
 	usleep(SETTLE_US);
 	send_packets(&load, load.warm);
 	busy = busy_ns();

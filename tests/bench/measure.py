@@ -320,8 +320,8 @@ def burst():
 def add_nic(name, machine):
     run("ip", "link", "add", name, "type", "dummy")
     run("ip", "link", "set", name, "up")
+    run("ovs-vsctl", "-t", "300", "add-port", "br0", name)  # which takes away what queue it had
     run("tc", "qdisc", "replace", "dev", name, "root", "fq_codel")
-    run("ovs-vsctl", "-t", "300", "add-port", "br0", name)
     run("ovs-ofctl", "add-flow", "br0",
         f"priority=20,dl_dst=52:54:00:00:01:0{machine},actions=output:{name}")
 
@@ -350,6 +350,7 @@ def set_up():
     for path in glob.glob("/run/openvswitch/*.pid"):
         with open(path, encoding="ascii") as file:
             stack.enter_context(lab.stopped(int(file.read())))
+    ensure("fq_codel" in run("tc", "qdisc", "show", "dev", NIC), f"{NIC} has no queue like a real one's")
     return stack
 
 

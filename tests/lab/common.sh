@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Sourced by every script of the lab, outside the VM and inside: where things are, how to fail, how to wait.
 
-lab=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+lab=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 top=$(cd "$lab/../.." && pwd)
 build=$top/build
 # What the scripts that source this read; exported only to tell shellcheck that they are used.

@@ -7,7 +7,7 @@
 # N is 1 for the peer (the other end of eth0's wire), 2 for the guest behind vnet0, 3 for vnet1, ...
 
 # shellcheck source=tests/lab/common.sh
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "${BASH_SOURCE[0]%/*}/common.sh"
 
 lab_state=/run/vmlat-lab
 export lab_state
@@ -71,11 +71,15 @@ flow_warm() {
 	wait_for 20 "a datapath flow matching '$1'" flow_in_table "$1"
 }
 
+flow_table_purged() {
+	ovs-appctl -T 10 revalidator/purge && flow_table_empty
+}
+
 # flow_flush: empty the datapath's table, so that the next packet of any flow needs an upcall. By the revalidators: after
-# dpctl/del-flows ovs-vswitchd still believes that its flows are installed, and for some seconds does not do it again.
+# dpctl/del-flows ovs-vswitchd still believes that its flows are installed, and for some seconds does not do it again. Again
+# and again: it may be at earlier upcalls still.
 flow_flush() {
-	ovs-appctl -T 10 revalidator/purge
-	wait_for 20 "the datapath's table to be empty" flow_table_empty
+	wait_for 20 "the datapath's table to be empty" flow_table_purged
 }
 
 # link_packets IFNAME rx|tx: the interface's own counter
