@@ -6,6 +6,7 @@ EARLY = []
 COUNTED = []
 TWO_CPUS = []
 PLANTED = []
+REALTIME = []
 
 # Of the usual cases those that each kernel passes by each way of attaching: together they pass every
 # mechanism once.
@@ -27,6 +28,15 @@ CORE = [
     "packets_of_a_guest_have_the_stages_of_its_linux_bridge",
     "packets_to_a_guest_have_the_stages_of_its_linux_bridge",
     "what_a_linux_bridge_floods_is_one_record_with_all_its_exits",
+    "a_group_that_a_linux_bridge_knows_gets_its_packets_and_nobody_else_does",
+]
+
+# Those of what kernels differ in, which each kernel passes once: they look at every way themselves, or
+# need no traffic.
+CORE_ONCE = [
+    "a_trace_attaches_as_check_has_said",
+    "each_hook_is_as_kallsyms_and_btf_have_it",
+    "words_that_this_kernel_lacks_are_named",
 ]
 
 
@@ -56,6 +66,12 @@ def counted_case(function):
 def two_cpus_case(function):
     """A case on a machine with two CPUs, and without guests."""
     TWO_CPUS.append(function)
+    return function
+
+
+def realtime_case(function):
+    """A case on a kernel with PREEMPT_RT, and nothing set up."""
+    REALTIME.append(function)
     return function
 
 

@@ -8,6 +8,7 @@ import frames
 import lab
 import sniffer
 import topology
+import truth
 import vmlat
 from case import case, early_case, ensure, equal
 from cases_copies import exits, send_cold_and_warm
@@ -167,6 +168,28 @@ def through_a_linux_bridge_from_vm_to_vm_is_one_record_from_tap_to_tap():
                           peer_vm_interface=ends[1], phy_interface=None)
 
 
+@case
+def packets_in_flight_behind_a_linux_bridge_are_told_apart():
+    """They stand in eth0's queue all at once, and leave it in another order."""
+    port, count = lab.port(), 2000
+    packets = truth.stream(frames.udp(tap9, peer, (port, 5201), bytes(64)), count)
+    # the bridge forwards to a port that somebody has open
+    with tap9.added("multi_queue"), frames.end_of("tap9", frames.MULTI_QUEUE), \
+            topology.linux_bridge(tap9), truth.departures(port) as departures:
+        with lab.qdisc("netem", "limit", 2 * count, "delay", "4s", "1s"):
+            with vmlat.trace("-d", "tx", "-i", "tap9", "-p", "eth0", "--timeout", "60") as trace:
+                writes = truth.write_stream("tap9", packets, flags=frames.MULTI_QUEUE)
+                equal("packets in flight at the same time", lab.qdisc_root()["qlen"], count)
+                lab.wait_for("all of them to leave", lambda: not lab.qdisc_root()["qlen"])
+        left = departures()
+    order = sorted(left, key=lambda number: left[number])
+    ensure(order != sorted(order), "they leave in the order in which they came")
+    check_outcomes(trace, started=count, completed=count)
+    equal("ways", {tuple(hooks(packet)) for packet in trace.packets}, {(FROM_TAP, *TX[1:])})
+    truth.check_told_apart(trace.packets, writes, left)
+    truth.check_sees_a_mix_up(trace.packets, writes, left)
+
+
 # --- copies ---
 
 @contextlib.contextmanager
@@ -202,6 +225,22 @@ def what_a_linux_bridge_floods_is_one_record_with_all_its_exits():
         equal("way", hooks(packet), [FROM_GUEST, *FLOODED, TO_QUEUE, TO_NIC])
         end = next(one for one in packet["exits"] if one["interface"] == "eth0")
         equal("total", packet["total_ns"], end["offset_ns"])
+
+
+@case
+def a_group_that_a_linux_bridge_knows_gets_its_packets_and_nobody_else_does():
+    port, group = lab.port(), {"dst_ip": topology.GROUP, "dst_mac": topology.MAC_OF_GROUP}
+    with topology.linux_bridge_with_a_group(web1, web2):
+        with vmlat.trace("-i", "vnet0", "-p", "eth0") as trace:
+            lab.deliver(web1, peer, 3, dst_port=port, **group)
+            lab.deliver(peer, web1, 3, dst_port=port, **group, **lab.APART)
+    check_outcomes(trace, started=6, completed=6)
+    through = ["br_handle_frame", "br_multicast_flood", "br_dev_queue_push_xmit"]
+    for direction, way, end in (("tx", [FROM_GUEST, *through, TO_QUEUE, TO_NIC], "eth0"),
+                                ("rx", [FROM_NIC, *through, TO_GUEST], "vnet0")):
+        packets = of_direction(trace, direction)
+        check_flights(packets, 3, way)
+        equal("exits", [exits(packet) for packet in packets], 3 * [{end: "completed"}])
 
 
 @case

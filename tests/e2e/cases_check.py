@@ -12,7 +12,7 @@ import records
 import topology
 import vmlat
 import xdp
-from case import case, early_case, ensure, equal
+from case import case, early_case, ensure, equal, realtime_case
 from lab import tap9
 
 MODULES = ["tun", "openvswitch"]
@@ -29,6 +29,7 @@ def check(*words, status=0, prefix=(), **how):
     equal(f"status; it says {done.stderr!r} {done.stdout!r}", done.returncode, status)
     equal("stderr", done.stderr, "")
     equal("lines", done.stdout.count("\n"), 1)
+    vmlat.keep(done.stdout)
     found = json.loads(done.stdout)
     equal("type", found["type"], "check")
     equal("traceable", (found["traceable"], bool(found["obstacles"])), (not status, bool(status)))
@@ -119,12 +120,13 @@ def check_refuses_what_a_trace_refuses():
 
 @case
 def a_trace_attaches_as_check_has_said():
-    modes = ["auto", "kprobe"] + ["fentry"] * os.path.exists("/sys/kernel/btf/openvswitch")
-    every = [[*words, f"--attach={mode}"] for mode in modes for words in ([], ["-d", "tx"])]
+    every = [[], ["-d", "tx"], ["--attach=kprobe"]]
+    if os.path.exists("/sys/kernel/btf/openvswitch"):
+        every.append(["-d", "rx", "--attach=fentry"])
     said = [check(*words) for words in every]
     for words, found in zip(every, said):
         with vmlat.trace(*words, "-t", "0.1") as trace:
-            trace.process.wait(60)
+            trace.process.wait(120)
         equal(f"hooks of {words}", trace.header["hooks"], attached(found["hooks"]))
         equal(f"missing of {words}", trace.header["missing"], missing(found["hooks"]))
         told = {one["field"] for one in found["not_told"]}
@@ -236,16 +238,15 @@ WITHOUT_BTF = "mount -t tmpfs none /sys/kernel/btf"
 WITHOUT_MODULE_BTF = (f"mkdir -p /run/btf; mount --bind /sys/kernel/btf /run/btf; {WITHOUT_BTF}; "
                       "touch /sys/kernel/btf/vmlinux; "
                       "mount --bind /run/btf/vmlinux /sys/kernel/btf/vmlinux")
-REALTIME = ("mkdir -p /run/kernel; mount --rbind /sys/kernel /run/kernel; "
-            "mount -t tmpfs none /sys/kernel; mkdir /sys/kernel/btf; "
-            "mount --bind /run/kernel/btf /sys/kernel/btf; echo 1 >/sys/kernel/realtime")
+WITH_TUN_BUILT_IN = (r"sed 's/\t\[tun]$//' /proc/kallsyms >/run/kallsyms; "
+                     "mount --bind /run/kallsyms /proc/kallsyms")
 
 
-def refused_behind(script, *parts):
+def refused(prefix, *parts):
     """Check and trace are refused there, with these words."""
-    found = check(status=3, prefix=private(script))
+    found = check(status=3, prefix=prefix)
     says(found["obstacles"], *parts)
-    done = subprocess.run([*private(script), vmlat.PROGRAM, "-t", "1"], text=True,
+    done = subprocess.run([*prefix, vmlat.PROGRAM, "-t", "1"], text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False)
     equal("status and stdout of a trace", (done.returncode, done.stdout), (3, ""))
     says([done.stderr], *parts)
@@ -254,14 +255,14 @@ def refused_behind(script, *parts):
 
 @case
 def a_kernel_without_btf_cannot_be_traced():
-    found = refused_behind(WITHOUT_BTF, "no BTF", "CONFIG_DEBUG_INFO_BTF")
+    found = refused(private(WITHOUT_BTF), "no BTF", "CONFIG_DEBUG_INFO_BTF")
     equal("btf", found["btf"], False)
 
 
-@case
+@realtime_case
 def a_realtime_kernel_is_refused_with_the_reason():
-    found = refused_behind(REALTIME, "PREEMPT_RT", "each other's times")
-    equal("preempt_rt", (found["preempt_rt"], check()["preempt_rt"]), (True, False))
+    found = refused([], "PREEMPT_RT", "each other's times")
+    equal("preempt_rt", found["preempt_rt"], True)
 
 
 @case
@@ -319,6 +320,28 @@ def a_vhost_user_interface_is_traffic_that_no_hook_sees():
     equal("what", unseen(found, "vhost_user"), [("hostnet0", "db")])
     says([one["how"] for one in found["unseen"]], f"process {pid}")
     ensure(re.search(r"vhost_user +hostnet0 +VM db: ", output), f"not in the text:\n{output}")
+
+
+# eth0's device is one with virtual functions, then; and two PCI devices of which one is a NIC
+VIRTUAL_FUNCTIONS = ("device=$(readlink -f /sys/class/net/eth0/device); mkdir -p /run/device; "
+                     "mount --rbind $device /run/device; mount -t tmpfs none $device; "
+                     "mkdir $device/net; mount --bind /run/device/net $device/net; "
+                     "echo 4 >$device/sriov_numvfs")
+PCI_DEVICES = ("at=/sys/bus/pci/devices; mount -t tmpfs none $at; "
+               "mkdir $at/0000:3b:02.1 $at/0000:01:00.0; "
+               "echo 0x020000 >$at/0000:3b:02.1/class; echo 0x030000 >$at/0000:01:00.0/class")
+
+
+@case
+def a_nic_that_is_passed_through_is_traffic_that_no_hook_sees():
+    equal("before", unseen(check(), "passthrough"), [])
+    found = check(prefix=private(VIRTUAL_FUNCTIONS))
+    equal("SR-IOV", unseen(found, "passthrough"), [("eth0", None)])
+    says([one["how"] for one in found["unseen"]], "4 virtual functions")
+    with fake_qemu("-name", "db", "-device", "vfio-pci,host=3b:02.1,id=hostdev0",
+                   "-device", "vfio-pci,host=0000:01:00.0,id=hostdev1"):
+        found = check(prefix=private(PCI_DEVICES))
+    equal("of a VM", unseen(found, "passthrough"), [("0000:3b:02.1", "db")])
 
 
 @case

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """Mirrors, floods, multicast, tcpdump: one record for a packet, whatever is copied from it."""
 import contextlib
+import socket
 import time
 
+import frames
 import lab
 import sniffer
+import topology
 import truth
 import vmlat
 from case import case, ensure, equal
 from cases_outcome import check_outcomes
+from cases_upcall import numbered, wait_missed, write
 from cases_way import RX, TX, stages
-from lab import peer, web1, web2
-from topology import Changes
+from lab import Outside, peer, tap9, web1, web2
+from topology import Changes, mac_of
 
 DELAY = 300_000_000  # ns
 GROUP = "01:00:5e:00:00:01"
@@ -153,6 +157,63 @@ def of_more_than_eight_exits_the_selected_one_is_told_and_the_others_are_counted
         equal("end", packet["phy_interface"], "eth0")
 
 
+# --- looked up again ---
+
+@contextlib.contextmanager
+def looked_up_again(port):
+    """Packets to this port leave by dm0, and a copy of each by eth0, after another lookup, which
+    looks at the source port."""
+    rules = f"priority=10,udp,tp_src={port}", "priority=1,udp"
+    with dummies("dm0"), Changes() as changes:
+        for rule in rules:
+            changes.do(f"ovs-ofctl add-flow br0 table=10,{rule},actions=output:eth0",
+                       f"ovs-ofctl --strict del-flows br0 table=10,{rule}")
+        with lab.rule(f"udp,tp_dst={port}", "ct(table=10),output:dm0"):
+            yield
+
+
+@case
+def a_copy_that_is_looked_up_again_has_its_exit_unless_it_goes_up():
+    port = lab.port()
+    with looked_up_again(port):
+        with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "eth0", "--outcome",
+                         "completed,diverted", odd=True) as trace:
+            lab.deliver(web1, peer, 1, dst_port=port)
+            lab.in_table("recirc_id(0)", "dm0")
+            lab.in_table("recirc_id(0x", "actions:eth0")
+            lab.deliver(web1, peer, 5, dst_port=port, first_seq=1)
+            trace.wait_lines(6)
+    check_outcomes(trace, started=6, completed=5, diverted=1)
+    equal("unstarted: the copy of the first", trace.end["unstarted"], 1)
+    for packet in trace.packets:
+        if packet["ip_id"] == 0:
+            equal("the first", (packet["outcome"], exits(packet).get("eth0")), ("diverted", None))
+        else:
+            equal("stages", stages(packet), TX)
+            equal("exits", exits(packet), {"eth0": "completed", "dm0": "diverted"})
+
+
+@case
+def the_answer_of_a_copy_that_went_up_is_not_taken_for_that_of_a_twin():
+    """The twin's own lookup misses while the copy is up."""
+    port, other = lab.port(), lab.port()
+    with tap9.added(), looked_up_again(port):
+        with vmlat.trace("-d", "tx", "-i", "tap9", "-p", "eth0", "--timeout", "60",
+                         "--outcome", "diverted,ambiguous", odd=True) as trace:
+            write(frames.udp(tap9, peer, (other, port), bytes(64)))
+            lab.in_table("recirc_id(0)", "dm0")
+            lab.in_table("recirc_id(0x", "actions:eth0")
+            before = lab.upcalls()[1]
+            with lab.stopped(lab.vswitchd()):
+                for count in 1, 2:
+                    write(numbered(port, 0))
+                    wait_missed(before, count)
+                    lab.run("ovs-dpctl", "del-flows")
+            trace.wait_lines(3)
+    packets = sorted(trace.packets, key=truth.begin)
+    equal("outcomes", [p["outcome"] for p in packets], ["diverted", "diverted", "ambiguous"])
+
+
 # --- tcpdump ---
 
 def shape(packet):
@@ -195,3 +256,104 @@ def tcpdump_on_every_device_changes_no_record():
     equal("records with tcpdump", sorted(map(str, with_)), sorted(map(str, without)))
     equal("records", len(without), 22)
     check_outcomes(trace, started=44, completed=34, dropped=8, expired=2)
+
+
+def check_same_with_tcpdump(send, devices, count):
+    """`send` gives the same `count` records while somebody listens on these devices."""
+    with vmlat.trace("-i", "vnet0") as trace:
+        send()
+        middle = time.time_ns()
+        with sniffer.on(*devices) as sniffers:
+            send()
+            seen = [len(one.frames()) for one in sniffers]
+    ensure(all(seen), f"tcpdump saw {seen} packets on {devices}")
+    check_outcomes(trace, started=2 * count, completed=2 * count)
+    without, with_ = ([shape(p) for p in trace.packets if (truth.begin(p) > middle) == listening]
+                      for listening in (False, True))
+    equal("records with tcpdump", sorted(map(str, with_)), sorted(map(str, without)))
+    equal("records", len(without), count)
+
+
+def both_ways(far):
+    """A function that sends five packets each way, the first of them cold."""
+    port = lab.port()
+
+    def send():
+        lab.flush()
+        for first, count in (0, 1), (1, 4):
+            for sender, receiver in (web1, far), (far, web1):
+                lab.deliver(sender, receiver, count, dst_port=port, first_seq=first, **lab.APART)
+                lab.in_table(f"in_port({sender.switch_port})", f"dst={receiver.sink}")
+    return send
+
+
+@case
+def tcpdump_on_a_bond_and_its_slaves_changes_no_record():
+    with topology.bond("active-backup"):
+        check_same_with_tcpdump(both_ways(Outside(switch_port="bond0")), ["bond0", "eth0"], 10)
+
+
+@case
+def tcpdump_on_a_tunnel_and_what_is_below_changes_no_record():
+    far = topology.Far("vxlan", 4)
+    for device, devices in ("eth0", ["eth0"]), ("br1", ["eth0", "br1"]):
+        with topology.underlay(device), far.added():
+            check_same_with_tcpdump(both_ways(far), [far.switch_port, *devices], 10)
+
+
+# --- other buffers ---
+
+@case
+def what_is_rewritten_between_two_outputs_is_one_record_with_all_its_exits():
+    """While a copy waits, rewriting gives the packet another buffer."""
+    port, count = lab.port(), 5
+    actions = ",".join(f"mod_nw_tos:{tos},output:{device}"
+                       for tos, device in ((4, "dm0"), (8, "dm1"), (12, "eth0")))
+    with dummies("dm0", "dm1"), lab.qdisc("netem", "delay", "20ms", device="dm0"), \
+            lab.qdisc("netem", "delay", "20ms", device="dm1"), \
+            lab.rule(f"in_port=vnet0,udp,tp_dst={port}", actions):
+        with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "eth0,dm0,dm1") as trace:
+            for first, some in (0, 1), (1, count - 1):
+                lab.deliver(web1, peer, some, dst_port=port, first_seq=first)
+                lab.in_table("in_port(vnet0)", "dm0")
+    check_outcomes(trace, started=count, completed=count)
+    for packet in trace.packets:
+        equal("exits", exits(packet), dict.fromkeys(("eth0", "dm0", "dm1"), "completed"))
+
+
+@case
+def what_the_host_sends_is_no_copy_of_what_it_has_read():
+    """Where the kernel frees what a socket has read without a word, its skb is soon another's: the
+    copy has ended before that one's end."""
+    port, count, host = lab.port(), 20, "10.0.0.254"
+    mac = mac_of("br0")
+    with Changes() as changes, socket.socket(type=socket.SOCK_DGRAM) as ours, \
+            lab.rule(f"in_port=vnet0,dl_dst={mac}", "output:LOCAL,output:eth0"):
+        changes.do(f"ip addr add {host}/24 dev br0", f"ip addr del {host}/24 dev br0")
+        changes.do(f"ip neigh replace {peer.ip} lladdr {peer.sink} nud permanent dev br0",
+                   f"ip neigh del {peer.ip} dev br0")
+        ours.bind((host, port))
+        ours.settimeout(30)
+
+        def send_and_read(number):
+            web1.send(peer, number, dst_ip=host, dst_mac=mac, dst_port=port)
+            for _ in range(number):
+                ours.recv(2048)
+        send_and_read(1)
+        lab.in_table("in_port(vnet0)", f"dst={mac}")
+        ours.sendto(bytes(8), (peer.ip, port))
+        lab.in_table("in_port(br0)", f"dst={peer.sink}")
+        with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "eth0", "--timeout", "3") as trace:
+            send_and_read(count)
+            read = time.time_ns()
+            sent = lab.counter("eth0", "tx_packets")
+            for _ in range(20 * count):
+                ours.sendto(bytes(8), (peer.ip, port))
+            lab.wait_for("the host's packets to leave",
+                         lambda: lab.counter("eth0", "tx_packets") - sent == 20 * count)
+            trace.wait_lines(count)
+    check_outcomes(trace, started=count, completed=count)
+    for packet in trace.packets:
+        equal("exits", exits(packet), {"eth0": "completed", "br0": "diverted"})
+        ended = truth.begin(packet) + offsets(packet)["br0"]
+        ensure(ended < read, f"the copy ended at {ended}, all had been read at {read}")

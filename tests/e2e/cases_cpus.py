@@ -9,6 +9,7 @@ import truth
 import vmlat
 from case import ensure, equal, two_cpus_case
 from cases_outcome import check_outcomes
+from cases_way import TX as WAY
 from lab import Tap, peer, tap9
 
 TX = ["-d", "tx", "-p", "eth0", "--timeout", "60", "--buffer", 1 << 16]
@@ -165,3 +166,27 @@ def packets_by_two_queues_of_a_tap_are_told_apart():
             trace_two(dict.fromkeys(ports, 5000),
                       *(("tap9", packets_of(tap9, port, 5000), cpu, frames.MULTI_QUEUE)
                         for cpu, port in enumerate(ports)))
+
+
+@two_cpus_case
+def maps_that_are_swapped_while_two_cpus_count_lose_no_packet_and_count_none_twice():
+    ports, count = [lab.port(), lab.port()], 8000
+    with tap9.added("multi_queue"), lab.qdisc(*PATIENT):
+        lab.flush()
+        lab.warm(tap9, peer, dst_port=lab.port())
+        with vmlat.trace(*TX, "-i", "tap9", "-S", "--interval", 0.1) as trace:
+            sent = lab.counter("eth0", "tx_packets")
+            written = truth.write_at_once(
+                *(("tap9", packets_of(tap9, port, count), cpu, frames.MULTI_QUEUE)
+                  for cpu, port in enumerate(ports)))
+            lab.wait_for("the last ones to leave", lambda:
+                         lab.counter("eth0", "tx_packets") - sent >= 2 * count)
+    check_overlap(written)
+    packets, missed = trace.end["packets"], trace.end["probes"]["missed"] or 0
+    ensure(packets["started"] == 2 * count and packets["completed"] >= 2 * count - missed,
+           f"{packets}, {missed} runs were missed")
+    equal("counts of the segments, of all of the only way",
+          [one["count"] for one in trace.statistics[-1]["segments"]],
+          [packets["completed"]] * len(WAY))
+    swaps = sum(bool(one["segments"]) for one in trace.statistics[:-1])
+    ensure(swaps >= 5, f"only {swaps} intervals had packets")

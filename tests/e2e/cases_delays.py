@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """A delay is in the segment where it arises, and in no other."""
+import collections
 import contextlib
 import os
 import statistics
@@ -8,6 +9,7 @@ import time
 
 import frames
 import lab
+import truth
 import vmlat
 from case import counted_case, ensure, equal
 from cases_outcome import check_outcomes
@@ -58,23 +60,46 @@ def a_delay_of_the_nics_queue_is_between_xmit_and_driver_alone():
     check_delay(trace.packets, TX, "xmit->driver", 10_000_000, 12_000_000)
 
 
-def write_cold(device, stop):
+Cold = collections.namedtuple("Cold", "before after answerable")  # its write, and from when on
+
+
+def write_cold(device, port, number, stop):
     """The first packet of a flow."""
+    payload = bytes(60) + truth.NUMBER.pack(number)
     with lab.stopped(lab.vswitchd()) if stop else contextlib.nullcontext():
-        os.write(device, frames.udp(tap9, peer, (12345, lab.port()), bytes(64)))
+        before = time.time_ns()
+        os.write(device, frames.udp(tap9, peer, (port, lab.port()), payload))
+        after = time.time_ns()
         time.sleep(0.05 if stop else 0)
+        return Cold(before, after, time.time_ns() if stop else after)
+
+
+def check_answered(packet, cold, departure):
+    """Its upcall took from the write until ovs-vswitchd went on, at least; and left before it did."""
+    offset = {stage["stage"]: stage["offset_ns"] for stage in packet["stages"]}
+    took = offset["reinject"] - offset["upcall"]
+    ensure(truth.within(cold.answerable - cold.after, took, departure.at - cold.before),
+           f"an upcall of {took} ns: {cold}, {departure}")
 
 
 @counted_case
 def a_delay_of_ovs_vswitchd_is_between_upcall_and_reinject_alone():
+    port = lab.port()
     every_port = lab.rule("in_port=tap9,udp",
                           "move:OXM_OF_UDP_DST[]->NXM_NX_REG0[0..15],output:eth0")
-    with tap9.added(), every_port, frames.end_of("tap9") as device, vmlat.trace(*TX9) as trace:
+    with tap9.added(), every_port, truth.departures(port) as departures, \
+            frames.end_of("tap9") as device, vmlat.trace(*TX9) as trace:
+        written = []
         for sent in range(2 * COUNT):  # each is gone before the next one comes
-            write_cold(device, stop=sent >= COUNT)
+            written.append(write_cold(device, port, sent, stop=sent >= COUNT))
             trace.wait_lines(sent + 1)
+        left = departures()
     check_outcomes(trace, started=2 * COUNT, completed=2 * COUNT)
-    check_delay(trace.packets, TX_COLD, "upcall->reinject", 50_000_000, 30_000_000_000)
+    numbers = truth.identify(trace.packets, written, left)
+    for packet, number in zip(trace.packets, numbers):
+        check_answered(packet, written[number], left[number])
+    stopped = [left[number].at - written[number].before for number in range(COUNT, 2 * COUNT)]
+    check_delay(trace.packets, TX_COLD, "upcall->reinject", 50_000_000, statistics.median(stopped))
 
 
 def take(device, count):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Packets that GSO cuts and GRO joins: one record for what the sender, or GRO, handed over."""
 import contextlib
+import json
 import math
 
 import lab
@@ -11,8 +12,8 @@ import vmlat
 from case import case, ensure, equal
 from cases_copies import dummies
 from cases_outcome import check_outcomes
-from cases_upcall import QUEUED_AT_MOST, fill, upcalls_at_once
-from cases_way import RX, RX_COLD, TX, TX_COLD, stages
+from cases_upcall import QUEUED_AT_MOST, fill, two_conntrack_tables, upcalls_at_once
+from cases_way import RX, RX_COLD, TX, TX_COLD, AccessPort, stages
 from lab import peer, tap9, web1, web2
 
 SIZE, PAYLOAD = 1400, 20000
@@ -34,26 +35,43 @@ def the_one(trace, port):
     return found[0]
 
 
-def check_cut(packet, way, outcome="completed", lost=0, segments=SEGMENTS):
+def check_cut(packet, way, outcome="completed", lost=0, segments=SEGMENTS, headers=HEADERS):
     equal("outcome", packet["outcome"], outcome)
     equal("stages", stages(packet), way)
-    equal("length", packet["length"], HEADERS + PAYLOAD)
+    equal("length", packet["length"], headers + PAYLOAD)
     equal("segments, and those lost", (packet["segments"], packet["segments_lost"]),
           (segments, lost))
 
 
 @contextlib.contextmanager
-def arriving(receiver, port):
+def arriving(receiver, port, **look):
     """Yields what `traffic count` says; GRO joins what arrives, so its bytes alone tell."""
-    with receiver.counting(1, linger=700, protocol="tcp", dst_port=port) as result:
+    with receiver.counting(1, linger=700, **{"protocol": "tcp", "dst_port": port, **look}) as result:
         yield result
 
 
-def send_super_frame(sender, receiver, port):
-    """How many segments of it arrived."""
-    with arriving(receiver, port) as result:
-        sender.send(receiver, 1, **SUPER_FRAME, dst_port=port)
+def send_super_frame(sender, receiver, port, arrive=None, **flow):
+    """How many segments of it arrived. `arrive`: how they look there."""
+    look = {name: value for name, value in flow.items() if name in ("protocol", "dst_ip")}
+    with arriving(receiver, port, **look, **(arrive or {})) as result:
+        sender.send(receiver, 1, **{**SUPER_FRAME, **flow}, dst_port=port)
     return math.ceil(result["bytes"] / SIZE)
+
+
+def send_cold_and_warm(sender, receiver, port, **flow):
+    """A super-frame that goes up in parts, and one that need not."""
+    lab.flush()
+    equal("arrived", send_super_frame(sender, receiver, port, **flow), SEGMENTS)
+    lab.in_table(f"in_port({sender.switch_port})", f"dst={receiver.sink}")
+    equal("arrived", send_super_frame(sender, receiver, port, **flow), SEGMENTS)
+
+
+def check_cold_and_warm(trace, port, cold, warm, headers=HEADERS):
+    """Their two records."""
+    packets = sorted(of_port(trace, port), key=truth.begin)
+    equal("records", len(packets), 2)
+    for packet, way in zip(packets, (cold, warm)):
+        check_cut(packet, way, headers=headers)
 
 
 def departures(wire):
@@ -116,6 +134,25 @@ def parts_that_the_kernel_could_not_queue_are_segments_lost():
     check_cut(trace.packets[0], TX_COLD, "upcall_lost", lost=SEGMENTS - arrived)
 
 
+def known_by_address():
+    """skbs and buffers that the one trace of now would know again."""
+    return json.loads(lab.run("bpftool", "-j", "map", "dump", "name", "carriers"))
+
+
+@case
+def parts_that_go_up_again_leave_nothing_behind():
+    port = lab.port()
+    with tap9.added(), two_conntrack_tables(port, "tcp"), vmlat.trace(*TAP9) as trace:
+        equal("arrived", send_super_frame(tap9, peer, port), SEGMENTS)
+        trace.wait_lines(1)
+        equal("addresses still known", known_by_address(), [])
+    check_outcomes(trace, started=1, completed=1)
+    equal("lengths, segments, lost",
+          [(p["length"], p["segments"], p["segments_lost"]) for p in trace.packets],
+          [(HEADERS + PAYLOAD, SEGMENTS, 0)])
+    ensure(stages(trace.packets[0]).count("upcall") > 1, f"it went up once: {trace.packets[0]}")
+
+
 # --- warm ---
 
 @case
@@ -156,13 +193,67 @@ def without_tso(tap):
 def from_vm_to_vm_a_super_frame_is_cut_where_the_tap_takes_none():
     whole, cut = lab.port(), lab.port()
     lab.warm(web1, web2, dst_port=whole)
-    with vmlat.trace("-d", "tx", "-i", "vnet0") as trace:
+    with sniffer.on("vnet1") as (wire,), vmlat.trace("-d", "tx", "-i", "vnet0") as trace:
         equal("arrived", send_super_frame(web1, web2, whole), SEGMENTS)
+        equal("frames to the guest", len(departures(wire)), 1)
         with without_tso("vnet1"):
             equal("arrived", send_super_frame(web1, web2, cut), SEGMENTS)
+            left = departures(wire)
     check_outcomes(trace, started=2, completed=2)
     check_cut(the_one(trace, whole), TX, segments=1)
     check_cut(the_one(trace, cut), TX)
+    check_ends_with(the_one(trace, cut), left)
+
+
+@case
+def of_two_equal_super_frames_in_a_qdisc_that_cuts_them_the_second_is_ambiguous():
+    """Nothing tells the segments of one from those of the other."""
+    port = lab.port()
+    with tap9.added():
+        lab.warm(tap9, peer, dst_port=port)
+        with lab.qdisc("tbf", "rate", "100kbit", "burst", "3000", "limit", "100000"), \
+                sniffer.on("eth0") as (wire,), vmlat.trace(*TAP9) as trace:
+            tap9.send(peer, 2, **SUPER_FRAME, dst_port=port, burst=True)
+            ensure(lab.qdisc_root()["qlen"] > SEGMENTS, "they are not there at once")
+            lab.wait_for("all of them to leave", lambda: not lab.qdisc_root()["qlen"])
+            left = departures(wire)
+    equal("segments that left", len(left), 2 * SEGMENTS)
+    check_outcomes(trace, started=2, completed=1, ambiguous=1)
+    first, second = sorted(trace.packets, key=truth.begin)
+    check_cut(first, TX)
+    check_ends_with(first, left[:SEGMENTS])
+    equal("the second, and its stages", (second["outcome"], stages(second)), ("ambiguous", TX[:-1]))
+
+
+# --- of any kind, by any way: each cold and warm ---
+
+def kinds():
+    """Of super-frames: how traffic sends them, and the length of their headers."""
+    six = {"src_ip": tap9.ip6, "dst_ip": peer.ip6}
+    yield six, 14 + 40 + 20
+    if lab.KERNEL >= (6, 2):  # a tap takes UDP's from then on
+        yield {"protocol": "udp"}, 14 + 20 + 8
+        yield {"protocol": "udp", **six}, 14 + 40 + 8
+
+
+@case
+def a_super_frame_of_ipv6_or_udp_is_one_record_that_ends_with_its_last_segment():
+    told = [(lab.port(), *kind) for kind in kinds()]
+    with tap9.added(), vmlat.trace(*TAP9) as trace:
+        for port, flow, _ in told:
+            send_cold_and_warm(tap9, peer, port, **flow)
+    check_outcomes(trace, started=2 * len(told), completed=2 * len(told))
+    for port, _, headers in told:
+        check_cold_and_warm(trace, port, TX_COLD, TX, headers)
+
+
+@case
+def a_super_frame_from_an_access_port_is_one_record():
+    port = lab.port()
+    with AccessPort(), vmlat.trace("-d", "tx", "-i", "vnet0") as trace:
+        send_cold_and_warm(web1, peer, port, arrive={"vlan": 100})
+    check_outcomes(trace, started=2, completed=2)
+    check_cold_and_warm(trace, port, TX_COLD, TX)
 
 
 # --- joined by GRO ---
@@ -170,9 +261,22 @@ def from_vm_to_vm_a_super_frame_is_cut_where_the_tap_takes_none():
 TRAIN = 60
 
 
+@contextlib.contextmanager
+def gro_waiting():
+    """GRO keeps what it has from one poll to the next (for a jiffy), as slow as the sender may be."""
+    def wait(nanoseconds):
+        with open("/sys/class/net/eth0/gro_flush_timeout", "w", encoding="ascii") as file:
+            file.write(str(nanoseconds))
+    wait(20000000)
+    try:
+        yield
+    finally:
+        wait(0)
+
+
 def send_train(port, delay=contextlib.nullcontext()):
     """Segments that GRO joins; all of them come within the delay."""
-    with arriving(web1, port) as result, delay:
+    with arriving(web1, port) as result, delay, gro_waiting():
         before = lab.counter("eth0", "rx_packets")
         peer.send(web1, TRAIN, protocol="tcp", payload=SIZE, tcp_seq_step=SIZE, tcp_flags="A",
                   dst_port=port, burst=True)

@@ -13,6 +13,7 @@ import records
 import truth
 import vmlat
 from case import case, ensure, equal, fails_planted
+from cases_paths import fragments
 from lab import Tap, peer, tap9, web1
 
 TX = ["-d", "tx", "-i", "tap9", "-p", "eth0", "--timeout", "60"]
@@ -151,7 +152,7 @@ ALL_OUTCOMES = ["--outcome", ",".join(records.OUTCOMES)]
 
 
 def garbage(machine, first, count):
-    """Sends it; what each frame is, by another parser."""
+    """Sends it; the frames."""
     flow = {"garbage": SEED, "first_seq": first}
     with tempfile.NamedTemporaryFile() as file:
         words = machine.send_words(peer, count, {**flow, "pcap": file.name})
@@ -159,13 +160,21 @@ def garbage(machine, first, count):
             if name in words:
                 del words[words.index(name):words.index(name) + 2]
         lab.run(lab.TRAFFIC, *words)
-        facts = [parser.parse(frame) for frame in parser.read_capture(file.name)]
-    equal("frames", len(facts), count)
+        frames = list(parser.read_capture(file.name))
+    equal("frames", len(frames), count)
     before = lab.counter(machine.tap, "rx_packets")
     machine.send(peer, count, **flow, burst=True)
     lab.wait_for("the frames to come out of the machine",
                  lambda: lab.counter(machine.tap, "rx_packets") - before == count)
-    return facts
+    return frames
+
+
+def lengths_of_twins(frames):
+    """How many frames of each length are the same as another one, to the last byte."""
+    twins = collections.Counter()
+    for frame, count in collections.Counter(frames).items():
+        twins[len(frame)] += count if count > 1 else 0
+    return twins
 
 
 def facts_of(packet):
@@ -194,15 +203,21 @@ def ten_thousand_frames_of_garbage_are_told_as_another_parser_tells_them():
         with vmlat.traces([*words, *ALL_OUTCOMES], [*words, "-P", "tcp", "--src-port", "0-32767"],
                           odd=True) as (trace, filtered):
             before, lost_before = lab.counter("eth0", "tx_packets"), lab.upcalls()[0]
-            facts = garbage(tap9, 0, 5000) + garbage(web1, 5000, 5000)
-            trace.wait_lines(len(facts), 60)
+            frames = garbage(tap9, 0, 5000) + garbage(web1, 5000, 5000)
+            trace.wait_lines(len(frames), 60)
         left = lab.counter("eth0", "tx_packets") - before
         lost = lab.upcalls()[0] - lost_before
+    facts = [parser.parse(frame) for frame in frames]
     check_facts(facts, trace)
     equal("reports lost, not delivered, unstarted", [trace.end["events"]["lost"],
           trace.end["not_delivered"], trace.end["unstarted"]], [0, 0, 0])
-    equal("completed, upcalls lost", [trace.end["packets"][name] for name in ("completed",
-          "upcall_lost")], [left, lost])
+    ended = trace.end["packets"]
+    equal("left, upcalls lost", [ended["completed"] + ended["ambiguous"], ended["upcall_lost"]],
+          [left, lost])
+    ambiguous = collections.Counter(packet["length"] for packet in trace.packets
+                                    if packet["outcome"] == "ambiguous")
+    equal("ambiguous without a twin, by length", ambiguous - lengths_of_twins(frames),
+          collections.Counter())
     equal("TCP from a lower port", filtered.end["packets"]["started"],
           sum(1 for fact in facts if fact.flow and fact.flow[0] == "tcp"
               and fact.flow[2] is not None and fact.flow[2] < 32768))
@@ -245,6 +260,35 @@ def later_fragments_have_the_ports_of_their_first():
     equal("fragments", told(trace), {(which, port): count for port in ports
                                      for which, count in (("first", 20), ("later", 40))})
     check_completed(trace, 120)
+
+
+@case
+def fragments_behind_the_last_and_of_datagrams_that_interleave_have_the_ports_of_their_first():
+    ports = one, other = lab.port(), lab.port()
+    with fragments_traced(9) as trace, frames.end_of("tap9") as device:
+        first, middle, last = fragments(tap9, peer, one, 1)
+        firsts, middles, lasts = zip(*(fragments(tap9, peer, port, number)
+                                       for number, port in enumerate(ports, 2)))
+        for frame in first, last, middle, *firsts, *lasts, *middles:
+            os.write(device, frame)
+    equal("fragments", told(trace), {("first", one): 2, ("later", one): 4,
+                                     ("first", other): 1, ("later", other): 2})
+    check_completed(trace, 9)
+
+
+@case
+def fragments_to_a_guest_have_the_ports_of_their_first_if_that_came_before():
+    ordered, reverse, count = lab.port(), lab.port(), 5
+    flow = {"payload": 200, "fragment": 80, **lab.APART}
+    arrived = lab.counter("vnet0", "tx_packets")
+    with vmlat.trace("-d", "rx", "-i", "vnet0") as trace:
+        peer.send(web1, count, dst_port=ordered, **flow)
+        peer.send(web1, count, dst_port=reverse, first_seq=count, reverse=True, **flow)
+        lab.wait_for("the fragments to arrive",
+                     lambda: lab.counter("vnet0", "tx_packets") - arrived == 6 * count)
+    equal("fragments", told(trace), {("first", ordered): count, ("later", ordered): 2 * count,
+                                     ("first", reverse): count, ("unmatched", None): 2 * count})
+    check_completed(trace, 6 * count)
 
 
 @case

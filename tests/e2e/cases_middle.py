@@ -50,6 +50,23 @@ def upcalls_from_before_the_trace_are_unstarted():
 
 
 @case
+def packets_that_waited_in_a_queue_before_the_trace_have_no_record():
+    port, count = lab.port(), 20
+    lab.warm(web1, peer, dst_port=port)
+    sent = lab.counter("eth0", "tx_packets")
+    with lab.qdisc("netem", "delay", "15s"):
+        web1.send(peer, count, dst_port=port)
+        lab.wait_for("the packets to wait", lambda: lab.qdisc_root()["qlen"] == count)
+        with vmlat.trace(*TX, *vmlat.QUICK) as trace:
+            equal("packets that had left when it was ready",
+                  lab.counter("eth0", "tx_packets") - sent, 0)
+            lab.wait_for("them to leave",
+                         lambda: lab.counter("eth0", "tx_packets") - sent == count)
+    check_outcomes(trace)
+    equal("records, unstarted", (trace.packets, trace.end["unstarted"]), ([], 0))
+
+
+@case
 def upcalls_at_the_end_of_the_trace_are_in_flight():
     port, count = lab.port(), 20
     lab.flush()

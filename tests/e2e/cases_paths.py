@@ -10,6 +10,7 @@ import frames
 import lab
 import topology
 import vmlat
+import xdp
 from case import case, ensure, equal
 from lab import Outside, peer, tap9, web1
 
@@ -106,6 +107,20 @@ def the_end_behind_a_bond_is_its_slave():
           ["eth0"] * (count // 2) + ["ve0"] * (count // 2))
 
 
+@case
+def where_a_bond_is_the_end_what_waits_in_its_slaves_queue_is_over():
+    port, count = lab.port(), 20
+    with topology.bond("active-backup"), lab.qdisc("netem", "delay", "100s"):
+        with vmlat.trace("-d", "tx", "-i", "vnet0", "-p", "bond0") as trace:
+            web1.send(peer, count, dst_port=port)
+            lab.wait_for("all of them to wait", lambda: lab.qdisc_root()["qlen"] == count)
+    check_counted(trace, started=count, completed=count)
+    check_flights(trace.packets, count, [FROM_GUEST, *BRIDGE, TO_QUEUE, TO_NIC])
+    equal("sent by", {p["phy_interface"] for p in trace.packets}, {"bond0"})
+    exits = {one["interface"] for p in trace.packets for one in p["exits"]}
+    equal("exits", exits, {"bond0"})
+
+
 # --- tunnels ---
 
 TO_TUNNEL = [FROM_GUEST, *BRIDGE, TO_QUEUE]
@@ -127,19 +142,51 @@ def check_tunnelled(trace, fars, ports, count, tx, rx):
                           vm_interface="vnet0", phy_interface="eth0")
 
 
+OVER_BRIDGE = ([*TO_TUNNEL, TO_QUEUE, *FROM_HOST, TO_QUEUE, TO_NIC],
+               [FROM_NIC, *BRIDGE, *BRIDGE, TO_GUEST])
+OVER_NIC = [*TO_TUNNEL, TO_QUEUE, TO_NIC], [FROM_NIC, *BRIDGE, TO_GUEST]
+
+
 @case
 def through_a_tunnel_over_a_second_bridge_the_inner_packet_is_measured():
     fars, ports = (topology.Far("vxlan", 4), topology.Far("geneve", 5)), (lab.port(), lab.port())
     with topology.underlay("br1"), fars[0].added(), fars[1].added():
         exchange(fars, ports, 1)
-        with vmlat.traces(["-i", "vnet0"], ["-d", "rx", "-i", "vnet0", "-s", fars[0].ip]) as traces:
+        with vmlat.traces(["-i", "vnet0"], ["-d", "rx", "-s", fars[0].ip, "-i", "vnet0"],
+                          ["-d", "tx", "-D", fars[1].ip, "-i", "vnet0"]) as traces:
             exchange(fars, ports, 20)
     check_counted(traces[0], started=80, completed=80)
-    check_tunnelled(traces[0], fars, ports, 20,
-                    [*TO_TUNNEL, TO_QUEUE, *FROM_HOST, TO_QUEUE, TO_NIC],
-                    [FROM_NIC, *BRIDGE, *BRIDGE, TO_GUEST])
-    check_counted(traces[1], started=20, completed=20)
-    check_flights(of_port(traces[1], "rx", ports[0]), 20, [FROM_NIC, *BRIDGE, *BRIDGE, TO_GUEST])
+    check_tunnelled(traces[0], fars, ports, 20, *OVER_BRIDGE)
+    for trace, direction, port in zip(traces[1:], ("rx", "tx"), ports):
+        check_counted(trace, started=20, completed=20)
+        check_flights(of_port(trace, direction, port), 20, OVER_BRIDGE[direction == "rx"])
+
+
+def check_cold_tunnel(device, bridges, ways):
+    """The first packet each way has been up in each bridge that has no flow for it yet."""
+    fars, ports = (topology.Far("vxlan", 4), topology.Far("geneve", 5)), (lab.port(), lab.port())
+    with topology.underlay(device), fars[0].added(), fars[1].added():
+        with vmlat.trace("-i", "vnet0") as trace:
+            for far, port in zip(fars, ports):
+                lab.flush()
+                exchange([far], [port], 20)
+    check_counted(trace, started=80, completed=80)
+    check_tunnelled(trace, fars, ports, 20, *ways)
+    for direction in "tx", "rx":
+        for port in ports:
+            first = min(of_port(trace, direction, port), key=lambda p: p["ip_id"])
+            hooks = [s["hook"] for s in first["stages"] if s["hook"] in UPCALL]
+            equal(f"the upcalls of the first {direction} packet", hooks, UPCALL * bridges)
+
+
+@case
+def the_first_packets_through_a_tunnel_over_a_second_bridge_go_up_in_both():
+    check_cold_tunnel("br1", 2, OVER_BRIDGE)
+
+
+@case
+def the_first_packets_through_a_tunnel_over_the_nic_itself_go_up_once():
+    check_cold_tunnel("eth0", 1, OVER_NIC)
 
 
 @case
@@ -152,8 +199,7 @@ def through_a_tunnel_over_the_nic_itself_the_inner_packet_is_measured():
             exchange(fars, ports, 20)
             peer.send(web1, 10, dst_ip=topology.UNDERLAY_HOST, dst_mac=topology.mac_of("eth0"))
     check_counted(traces[0], started=80, completed=80)
-    check_tunnelled(traces[0], fars, ports, 20, [*TO_TUNNEL, TO_QUEUE, TO_NIC],
-                    [FROM_NIC, *BRIDGE, TO_GUEST])
+    check_tunnelled(traces[0], fars, ports, 20, *OVER_NIC)
     check_counted(traces[1])  # the outer packets' address: no packet of a VM has it
 
 
@@ -207,6 +253,17 @@ def packets_of_any_length_that_a_nic_received_have_their_flow():
         with topology.without_gro("eth0"):
             lab.deliver(peer, web1, count, **flow)
     check_counted(trace, started=2 * count, completed=2 * count)
+    check_way(trace.packets, [FROM_NIC, *BRIDGE, TO_GUEST])
+
+
+@case
+def packets_behind_generic_xdp_are_followed():
+    """Each has another buffer than net:netif_receive_skb has seen."""
+    port, count = lab.port(), 20
+    lab.warm(peer, web1, dst_port=port)
+    with xdp.passes_all("eth0"), vmlat.trace("-d", "rx", "-i", "vnet0") as trace:
+        lab.deliver(peer, web1, count, dst_port=port, **lab.APART)
+    check_counted(trace, started=count, completed=count)
     check_way(trace.packets, [FROM_NIC, *BRIDGE, TO_GUEST])
 
 

@@ -89,7 +89,7 @@ def no_flow_is_installed():
     """Every packet goes up."""
     lab.run("ovs-vsctl", "set", "Open_vSwitch", ".", "other_config:flow-limit=0")
     try:
-        lab.wait_for("the limit", lambda: "(limit 0)" in lab.run("ovs-appctl", "upcall/show"))
+        lab.wait_for("the limit", lambda: "(limit 0)" in lab.ask_vswitchd("upcall/show"))
         lab.flush()
         yield
     finally:

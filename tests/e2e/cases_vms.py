@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -54,6 +55,12 @@ def stand_in(name, *taps):
         one.process.wait()
 
 
+def totals(trace):
+    """{(VM, tap, direction): how many completed} of the statistics."""
+    return {(one["vm"], one["vm_interface"], one["direction"]): one["count"]
+            for one in trace.statistics[-1]["segments"] if one["total"]}
+
+
 def names(trace, *fields):
     return collections.Counter(tuple(p[field] for field in fields) for p in trace.packets)
 
@@ -81,6 +88,9 @@ def a_vm_that_starts_and_is_killed_is_traced_under_its_name():
     equal("packets of web3", names(named, "vm", "vm_interface", "direction"), of_web3)
     equal("packets of all", names(every, "vm", "vm_interface", "direction"),
           {**of_web3, ("web1", "vnet0", "tx"): 2 * count})
+    rows = {("web3", "vnet2", "tx"): 2 * count, ("web3", "vnet2", "rx"): count}
+    equal("statistics of web3, which is gone", totals(named), rows)
+    equal("statistics of all", totals(every), {**rows, ("web1", "vnet0", "tx"): 2 * count})
     # what web1 sends may be for web3, until it is seen to leave by eth0
     check_outcomes(named, started=6 * count, completed=3 * count, dropped=count,
                    diverted=2 * count)
@@ -93,14 +103,44 @@ def two_taps_and_the_queues_of_one_are_one_vm():
     with tap8.added(), tap9.added("multi_queue"), \
             stand_in("db1", "tap8", "tap9:mq", "tap9:mq") as vm:
         lab.warm(web1, peer, dst_port=port)
-        with vmlat.trace("-d", "tx", "--vm", "db1", *vmlat.QUICK) as trace:
+        words = ["-d", "tx", "--vm", "db1", *vmlat.QUICK]
+        with vmlat.trace(*words) as trace, vmlat.trace(*words, "-S", text=True) as text:
             for tap, sender in enumerate((tap8, tap9, tap9)):
                 vm.send(tap, sender, count, port, number=tap * count)
             trace.wait_lines(3 * count)
             lab.deliver(web1, peer, 1, dst_port=port)  # another VM's
+    equal("rows", totals(trace), {("db1", "tap8", "tx"): count, ("db1", "tap9", "tx"): 2 * count})
+    equal("rows of the text: the VM's alone", re.findall(r"^(\w+) +TX +(\d+) ", text.text(), re.M),
+          [("db1", str(3 * count))])
     equal("packets", names(trace, "vm", "vm_interface"),
           {("db1", "tap8"): count, ("db1", "tap9"): 2 * count})
     check_outcomes(trace, started=3 * count, completed=3 * count)
+
+
+@case
+def a_vm_whose_name_is_known_late_has_one_row_with_all_its_packets():
+    port, count = lab.port(), 5
+    with tap9.added():
+        with vmlat.trace("-d", "tx", "-i", "tap9", "-S", "--interval", 0.3, *vmlat.QUICK) as trace:
+            with frames.end_of("tap9") as device:
+                for number in range(count):
+                    os.write(device, frames.udp(tap9, peer, (number, port), bytes(8)))
+            lab.wait_for("statistics of nobody's tap", lambda: '"vm":null' in trace.text())
+            with stand_in("db1", "tap9") as vm:
+                sent = send_until_told(vm, trace, "db1", port)
+    first = next(one for one in trace.statistics if one["segments"])
+    equal("whose the tap was at first", {one["vm"] for one in first["segments"]}, {None})
+    equal("rows of the whole trace", totals(trace), {("db1", "tap9", "tx"): count + sent})
+
+
+def send_until_told(vm, trace, name, port):
+    """Until an interval's statistics have this name. How many it took."""
+    for sent in range(1, 51):
+        vm.send(0, tap9, 1, port, number=sent)
+        time.sleep(0.3)
+        if f'"vm":"{name}"' in trace.text():
+            return sent
+    raise Failure(f"no interval is {name}'s")
 
 
 @case
@@ -213,7 +253,10 @@ def a_new_tap_is_traced_from_its_first_packet():
             before.close()
             for trace in traces[:2]:
                 wait_for_words(trace, "tap8: gone")
-            write_at_once("tap7", "tap8", count=3)
+            with contextlib.ExitStack() as asleep:
+                for trace in traces:
+                    asleep.enter_context(lab.stopped(trace.process.pid))
+                write_at_once("tap7", "tap8", count=3)
             for trace, count in zip(traces, (6, 3)):
                 trace.wait_lines(count)
                 wait_for_words(trace, "tap8: traced from its first packet on")
@@ -222,6 +265,8 @@ def a_new_tap_is_traced_from_its_first_packet():
     check_first_packets(named, ["tap8"], 3)
     equal("of the others' trace", other.packets, [])
     wait_for_words(every, "tap7: traced from its first packet on")
+    for trace in traces:
+        ensure("another VM's" not in trace.errors(), f"no VM has these: {trace.errors()}")
 
 
 @case

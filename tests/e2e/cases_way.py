@@ -253,13 +253,13 @@ class AccessPort:
         for rule in ("in_port=vnet0", "in_port=eth0,dl_vlan=100"):
             lab.run("ovs-ofctl", "add-flow", "br0", f"priority=100,{rule},actions=NORMAL")
         for port, machine in ("eth0", peer), ("vnet0", web1):
-            lab.run("ovs-appctl", "fdb/add", "br0", port, "100", machine.sink)
+            lab.ask_vswitchd("fdb/add", "br0", port, "100", machine.sink)
 
     def __exit__(self, *_):
         for rule in ("in_port=vnet0", "in_port=eth0,dl_vlan=100"):
             lab.run("ovs-ofctl", "--strict", "del-flows", "br0", f"priority=100,{rule}")
         lab.run("ovs-vsctl", "clear", "port", "vnet0", "tag")
-        lab.run("ovs-appctl", "fdb/flush", "br0")
+        lab.ask_vswitchd("fdb/flush", "br0")
 
 
 @case

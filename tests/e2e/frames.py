@@ -8,7 +8,7 @@ import socket
 import struct
 
 ETHERTYPE = {4: 0x0800, 6: 0x86dd}
-TCP, UDP = 6, 17
+TCP, UDP, FRAGMENT = 6, 17, 44
 ACK = 0x10
 SET_IFF = 0x400454CA  # linux/if_tun.h
 SET_FLAGS, UP = 0x8914, 0x1  # linux/sockios.h, linux/if.h
@@ -37,6 +37,12 @@ def ipv4(sender, receiver, protocol, payload):
     header = struct.pack("!BBHHHBB", 0x45, 0, 20 + len(payload), 0, 0x4000, 64, protocol)
     header += struct.pack("!H", checksum(header + addresses)) + addresses
     return ethernet(sender, receiver, ETHERTYPE[4], header + payload)
+
+
+def ipv6(sender, receiver, next_header, payload):
+    header = struct.pack("!IHBB", 6 << 28, len(payload), next_header, 64)
+    addresses = ipaddress.ip_address(sender.ip6).packed + ipaddress.ip_address(receiver.ip6).packed
+    return ethernet(sender, receiver, ETHERTYPE[6], header + addresses + payload)
 
 
 def udp(sender, receiver, ports, payload):

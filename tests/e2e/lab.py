@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,7 @@ from case import Failure, ensure, equal
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 LAB = f"{TOP}/tests/lab"
 TRAFFIC = f"{TOP}/build/traffic"
+AGENT = f"{TOP}/build/lab/agent-exec"
 STATE = "/run/vmlat-lab"
 PEER = ["ip", "netns", "exec", "peer"]
 APART = {"gap_us": 5000}  # each is over before the next one comes, see vmlat.may_skip
@@ -44,7 +46,7 @@ def library(function, *arguments):
     return run("bash", "-c", f'. {LAB}/lib.sh; "$@"', "lib.sh", function, *arguments)
 
 
-def wait_for(what, condition, seconds=30):
+def wait_for(what, condition, seconds=120):
     """Polls until the condition is true, and returns what it is."""
     end = time.monotonic() + seconds
     while True:
@@ -116,7 +118,7 @@ class Machine:
             self.send(to, flow.pop("count"), **flow)
 
     @contextlib.contextmanager
-    def counting(self, expect, linger=200, timeout=60, **flow):
+    def counting(self, expect, linger=200, timeout=120, **flow):
         """Counts what arrives until `expect` sequence numbers have; yields the result's dict."""
         result = {}
         words = ["count", "--interface", self.interface, "--expect", str(expect),
@@ -143,7 +145,8 @@ class Guest(Machine):
     """A nested KVM guest."""
 
     def __init__(self, name, tap, number):
-        super().__init__(number, [f"{LAB}/guest", "exec", name], "eth0", tap)
+        # what "guest exec" comes to, without a shell
+        super().__init__(number, [AGENT, f"{STATE}/guest/{name}"], "eth0", tap)
         self.name = name
         self.tap = tap
 
@@ -159,7 +162,7 @@ class Guest(Machine):
         run(*self.prefix, " && ".join(lines))
 
     def start(self, *words):
-        run(f"{LAB}/guest", "start", self.name, self.tap, *words, timeout=200)
+        run(f"{LAB}/guest", "start", self.name, self.tap, *words, timeout=500)
 
     def qemu(self):
         with open(f"{STATE}/guest/{self.name}/pid", encoding="ascii") as file:
@@ -231,6 +234,19 @@ def deliver(sender, receiver, count, arrive=None, **flow):
           (result["received"], result["distinct"]), (count, count))
 
 
+@contextlib.contextmanager
+def sending(machine, to, **flow):
+    """It sends for as long as the context lasts."""
+    words = machine.traffic(*machine.send_words(to, 1 << 31, flow))
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield
+        ensure(process.poll() is None, "the traffic has ended")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def warm(sender, receiver, **flow):
     """One packet, so that the next ones of this flow need no upcall."""
     deliver(sender, receiver, 1, **flow)
@@ -239,8 +255,25 @@ def warm(sender, receiver, **flow):
 
 # --- Open vSwitch ---
 
+def ask_vswitchd(method, *parameters):
+    """What ovs-appctl would print, without a shell and a process."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(f"/run/openvswitch/ovs-vswitchd.{vswitchd()}.ctl")
+        connection.sendall(json.dumps({"id": 0, "method": method, "params": parameters}).encode())
+        text, answer = b"", None
+        while not answer:
+            part = connection.recv(1 << 20)
+            ensure(part, f"ovs-vswitchd has no answer to {method}")
+            text += part
+            with contextlib.suppress(ValueError):  # of a part
+                answer = json.loads(text)
+    ensure(answer["error"] is None, f"{method}: {answer['error']}")
+    return answer["result"]
+
+
 def flows():
-    return library("flow_dump").splitlines()
+    return ask_vswitchd("dpctl/dump-flows", "-m", "--names").splitlines()
 
 
 def in_table(*parts):
@@ -254,7 +287,11 @@ def in_table(*parts):
 
 
 def flush():
-    library("flow_flush")
+    """As flow_flush of tests/lab/lib.sh, which says why."""
+    def is_empty():
+        ask_vswitchd("revalidator/purge")
+        return not flows()
+    wait_for("the datapath's table to be empty", is_empty)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The JSON lines of a trace: their shape, and what must be true of every trace."""
+import bisect
 import collections
 import json
 import re
@@ -169,7 +170,7 @@ def times_of(packets):
     for packet in packets:
         if packet["outcome"] != "completed":
             continue
-        row, stages = (packet["direction"], packet["vm_interface"]), packet["stages"]
+        row, stages = row_of(packet), packet["stages"]
         for one, other in zip(stages, stages[1:]):
             times[(*row, one["stage"], other["stage"])].append(
                 other["offset_ns"] - one["offset_ns"])
@@ -188,21 +189,49 @@ def check_times(segment, times):
         exact = times[max(1, -(-len(times) * permille // 1000)) - 1]
         ensure(abs(segment[field] - exact) <= ERROR * exact,
                f"{name}: {field} is {segment[field]}, of the packets {exact}")
+    for low, high, count in segment["histogram"] or ():
+        equal(f"{name}: times from {low} to {high}",
+              count, bisect.bisect_right(times, high) - bisect.bisect_left(times, low))
 
 
 def check_against_packets(statistics, packets):
-    """Where each completed packet was reported: the statistics of the kernel are of these."""
+    """Where each completed packet was reported: the statistics of the kernel are of these. Returns
+    whether that could be compared."""
     completed = [packet for packet in packets if packet["outcome"] == "completed"]
     if len(completed) != statistics["packets"]["completed"]:
-        return
+        return False
     if any(packet["stages_beyond"] for packet in completed):
-        return
+        return False
     times = times_of(completed)
     segments = {tuple(one[name] for name in ("direction", "vm_interface", "from", "to")): one
                 for one in statistics["segments"]}
+    if len(segments) < len(statistics["segments"]):
+        return False  # a tap that changed hands has a row for each of its VMs
     equal("segments", segments.keys(), times.keys())
     for key, segment in segments.items():
         check_times(segment, times[key])
+    return True
+
+
+def all_counts(statistics):
+    """Everything that adds up from interval to interval, by what it is of; what is 0 is left out."""
+    counts = collections.Counter()
+    for name in "started", *OUTCOMES[:-1]:
+        counts[name] = statistics["packets"][name]
+    for segment in statistics["segments"]:
+        counts[tuple(segment[name] for name in ("direction", "vm_interface", "from", "to"))] += \
+            segment["count"]
+    for drop in statistics["drops"]:
+        counts["dropped", drop["where"], drop["reason"]] += drop["count"]
+    for (direction, tap), of_tap in traffic(statistics).items():
+        for what, count in zip(("packets", "bytes"), of_tap):
+            counts[what, direction, tap] += count
+    for kind in "errors", "lost":
+        for name, count in statistics[kind].items():
+            counts[kind, name] = count
+    for name in "unstarted", "not_delivered":
+        counts[name] = statistics[name]
+    return +counts
 
 
 def check_intervals(intervals, whole):
@@ -213,18 +242,43 @@ def check_intervals(intervals, whole):
         equal("started and open, and what became of them: " + json.dumps(count),
               open_before + count["started"], sum(count[outcome] for outcome in OUTCOMES))
         open_before = count["in_flight"]
-    for name in "started", *OUTCOMES[:-1]:
-        equal(f"{name} in all intervals", sum(one["packets"][name] for one in intervals),
-              whole["packets"][name])
     equal("open at the end", open_before, whole["packets"]["in_flight"])
-    counts = collections.Counter()
-    for one in intervals:
-        for segment in one["segments"]:
-            key = tuple(segment[name] for name in ("direction", "vm_interface", "from", "to"))
-            counts[key] += segment["count"]
-    equal("counts of all intervals", counts, {
-        tuple(segment[name] for name in ("direction", "vm_interface", "from", "to")):
-        segment["count"] for segment in whole["segments"]})
+    equal("counts of all intervals", sum(map(all_counts, intervals), collections.Counter()),
+          all_counts(whole))
+
+
+def row_of(record):
+    return record["direction"], record["vm_interface"]
+
+
+def check_counted(whole, end):
+    """Each packet that completed is in a total, or counted as one that is not."""
+    counted = sum(one["count"] for one in whole["segments"] if one["total"])
+    equal("in the totals, or lost, and completed", counted + end["lost"]["statistics"],
+          end["packets"]["completed"])
+
+
+def check_p99(packet, total, threshold):
+    """It took as long as the p99 says; with a threshold beyond that, it is one of the slower ones."""
+    least, most = (1 - 2 * ERROR) * total["p99_ns"], (1 + 2 * ERROR) * total["p99_ns"]
+    ensure(least <= packet["total_ns"] < total["max_ns"],
+           f"{packet['total_ns']} is no p99 of {total}")
+    ensure(packet["total_ns"] <= most or threshold > least,
+           f"{packet['total_ns']} is slower than the p99 of {total}")
+
+
+def check_exemplars(lines):
+    """The slowest packets of an interval stand behind its statistics, and are what these say."""
+    totals, threshold = {}, lines[0]["filter"]["latency_threshold_ns"]
+    for line in lines:
+        if line["type"] == "statistics":
+            totals = {row_of(one): one for one in line["segments"] if one["total"]}
+        elif line["type"] == "packet" and line["exemplar"]:
+            total = totals[row_of(line)]
+            if line["exemplar"] == "max":
+                equal("the slowest of its interval", line["total_ns"], total["max_ns"])
+            else:
+                check_p99(line, total, threshold)
 
 
 def check_accounting(packets, end):
@@ -253,7 +307,8 @@ def traffic(end):
             for one in end["traffic"] if one["packets"]}
 
 
-Parsed = collections.namedtuple("Parsed", "header packets statistics end")
+# compared: its statistics with its packets, as a whole
+Parsed = collections.namedtuple("Parsed", "header packets statistics end compared")
 
 
 def parse(text):
@@ -278,8 +333,11 @@ def parse(text):
         check_statistics(one)
     equal("statistics of the whole trace", [one["whole"] for one in statistics],
           [False] * (len(statistics) - 1) + [True])
+    check_counted(statistics[-1], end)
+    check_exemplars(records)
+    compared = False
     if len(statistics) > 1:
         check_intervals(statistics[:-1], statistics[-1])
     elif all(packet["exemplar"] is None for packet in packets):
-        check_against_packets(statistics[0], packets)
-    return Parsed(header, packets, statistics, end)
+        compared = check_against_packets(statistics[0], packets)
+    return Parsed(header, packets, statistics, end, compared)

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Inside the lab's VM: the cases of a group that need the same machine (see `job`), all of them or
 those whose names contain one of the arguments.
-suite.py [--list] [--group=NAME] [--share=N/M] [--attach=MODE,...] [PART...]"""
+suite.py [--list] [--group=NAME] [--share=N/M] [--attach=MODE,...] [--turn=N,.../M] [--for=SECONDS]
+         [PART...]"""
 import argparse
 import os
 import shutil
@@ -15,7 +16,7 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, CORE, COUNTED, EARLY, PLANTED, TWO_CPUS, Failure
+from case import CASES, CORE, CORE_ONCE, COUNTED, EARLY, PLANTED, REALTIME, TWO_CPUS, Failure
 
 import cases_way  # in the order in which they run
 import cases_paths
@@ -49,13 +50,11 @@ def check_nothing_left(before):
 
 
 def keep_files(name):
-    """What the case's runs wrote, where it outlives the VM."""
+    """What the case's commands wrote, where it outlives the VM."""
     directory = os.path.join(os.environ.get("LAB_RESULTS", "/tmp"), name)
     os.makedirs(directory, exist_ok=True)
-    for one in vmlat.runs:
-        for path in (one.output, f"{one.base}.err"):
-            if os.path.exists(path):
-                shutil.copy(path, directory)
+    for path in vmlat.files():
+        shutil.copy(path, directory)
 
 
 def failed(name, error):
@@ -91,25 +90,52 @@ def can_attach(mode):
     return mode != "fentry" or lab.has_module_btf()
 
 
-class Group:
-    """`early`: before `up` has made a host of the machine."""
+def those_of(turn, cases):
+    """`turn`: N,.../M, of each M cases the N-th and so on."""
+    numbers, of = turn.split("/")
+    return [one for place, one in enumerate(cases)
+            if place % int(of) + 1 in map(int, numbers.split(","))]
 
-    def __init__(self, cases, up, early=()):
+
+class Group:
+    """`early`: before `up` has made a host of the machine. `forced`: by each way that is asked for,
+    while the others are by vmlat's own choice. `always`: whosever turn it is."""
+
+    def __init__(self, cases, up, early=(), forced=None, always=()):
+        self.always = always
         self.up = up
         self.early = list(early)
-        self.all = self.early + cases
+        self.cases = cases
+        self.forced = cases if forced is None else forced
 
-    def run(self, functions, modes):
+    def runs(self, modes, turn):
+        """What is to be run, in this order, and by which way. Of the cases that are neither forced
+        nor always, those of these turns; the others' are on another kernel."""
+        if self.forced is self.cases:
+            yield from ((one, mode) for mode in modes for one in those_of(turn, self.cases))
+            return
+        others = [one for one in (*self.early, *self.cases)
+                  if one not in self.forced and one not in self.always]
+        taken = [*those_of(turn, others), *self.always]
+        yield from ((one, mode) for mode in modes for one in self.forced)
+        yield from ((one, "auto") for one in (*self.early, *self.cases) if one in taken)
+
+    def run(self, runs, seconds):
+        """The results. What would begin later than after so many seconds is left out, and said."""
         start = time.monotonic()
-        results = [run_case(one, "auto") for one in functions if one in self.early]
+        results = [run_case(*one) for one in runs if one[0] in self.early]
         self.up()
         print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
-        for mode in modes:
-            if not can_attach(mode):
-                print(f"# without BTF of its modules this kernel has no --attach={mode}")
+        for one, mode in runs:
+            if one in self.early:
                 continue
-            vmlat.force(mode)
-            results += [run_case(one, mode) for one in functions if one not in self.early]
+            if time.monotonic() - start > seconds:
+                print(f"# left out for want of time: {one.__name__}")
+            elif can_attach(mode):
+                vmlat.force(mode)
+                results.append(run_case(one, mode))
+            else:
+                print(f"# {one.__name__}: without BTF of its modules no --attach={mode}")
         print(f"# {time.monotonic() - start:.1f} s in all")
         return results
 
@@ -119,18 +145,19 @@ def named(names):
     return [by_name[name] for name in names]
 
 
-GROUPS = {"usual": Group(CASES, lab.up, EARLY), "core": Group(named(CORE), lab.up),
-          "rest": Group([one for one in CASES if one.__name__ not in CORE], lab.up, EARLY),
+GROUPS = {"usual": Group(CASES, lab.up, EARLY, named(CORE), named(CORE_ONCE)),
+          "core": Group(named(CORE_ONCE + CORE), lab.up, forced=named(CORE), always=named(CORE_ONCE)),
           "two_cpus": Group(TWO_CPUS, lab.host_up), "counted": Group(COUNTED, lab.host_up),
-          "planted": Group(PLANTED, lab.host_up)}
+          "planted": Group(PLANTED, lab.host_up), "realtime": Group(REALTIME, lambda: None)}
 
 
-def chosen(group, parts, share):
-    """Of the group's cases those that contain a part; of these every M-th from the N-th on."""
-    functions = [function for function in group.all
-                 if not parts or any(part in function.__name__ for part in parts)]
-    number, of = map(int, share.split("/"))
-    return functions[number - 1::of]
+def chosen(group, words):
+    """Of the group's runs those of cases that contain a part; of these every M-th from the N-th on."""
+    runs = [(one, mode)
+            for one, mode in group.runs(words.attach.split(","), words.turn)
+            if not words.parts or any(part in one.__name__ for part in words.parts)]
+    number, of = map(int, words.share.split("/"))
+    return runs[number - 1::of]
 
 
 def main():
@@ -138,18 +165,20 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--group", choices=GROUPS)
     parser.add_argument("--share", default="1/1", metavar="N/M")
+    parser.add_argument("--turn", default="1/1", metavar="N,.../M")
     parser.add_argument("--attach", default="auto", metavar="MODE,...")
+    parser.add_argument("--for", default=float("inf"), type=float, metavar="SECONDS", dest="seconds")
     parser.add_argument("parts", nargs="*")
     words = parser.parse_args()
     if words.list:
         groups = [GROUPS[words.group]] if words.group else GROUPS.values()
-        for function in dict.fromkeys(one for group in groups
-                                      for one in chosen(group, words.parts, words.share)):
-            print(function.__name__)
+        for name in dict.fromkeys(one.__name__ for group in groups
+                                  for one, _ in chosen(group, words)):
+            print(name)
         return 0
     os.makedirs(vmlat.DIRECTORY, exist_ok=True)
     group = GROUPS[words.group or "usual"]
-    results = group.run(chosen(group, words.parts, words.share), words.attach.split(","))
+    results = group.run(chosen(group, words), words.seconds)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
     return 0 if results and all(results) else 1
 

@@ -10,6 +10,8 @@ from lab import Outside, run
 UNDERLAY_HOST, UNDERLAY_PEER = "10.0.9.2", "10.0.9.1"
 ROUTED = "10.0.8.1"  # an address behind the peer that the host routes to
 
+GROUP, MAC_OF_GROUP = "239.1.1.1", "01:00:5e:01:01:01"  # of multicast
+
 
 class Changes(contextlib.ExitStack):
     """Commands, each with the one that undoes it; at the end all of these, the last one first."""
@@ -111,6 +113,18 @@ def linux_bridge(*machines, over="eth0"):
             for address in machine.mac, machine.sink:
                 changes.do(f"bridge fdb replace {address} dev {port} master static")
         yield changes
+
+
+@contextlib.contextmanager
+def linux_bridge_with_a_group(*machines):
+    """The same, that knows by which ports GROUP is: eth0, and the first machine's."""
+    with linux_bridge(*machines) as changes:
+        # so long nobody is believed to have asked for the groups, and all are flooded
+        changes.do("ip link set lbr0 type bridge mcast_query_response_interval 1")
+        changes.do("ip link set lbr0 type bridge mcast_snooping 1 mcast_querier 1")
+        for port in "eth0", machines[0].tap:
+            changes.do(f"bridge mdb add dev lbr0 port {port} grp {GROUP} permanent")
+        yield
 
 
 @contextlib.contextmanager

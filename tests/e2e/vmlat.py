@@ -44,11 +44,13 @@ def force(mode):
 
 
 runs = []  # of the current case, for its evidence
+_kept = []  # files that other commands of it wrote
 _numbers = itertools.count(1)
 
 
 class Trace:
-    """One run. After its end, if it is JSON: header, packets, statistics, end."""
+    """One run. After its end, if it is JSON: header, packets, statistics, end, compared (see
+    records.Parsed)."""
 
     def __init__(self, words, text=False, form="json", status=0, odd=False, stdout=False,
                  deny="", prefix=()):
@@ -60,7 +62,7 @@ class Trace:
         self.output = f"{self.base}.{form}"
         self.stdout = self.output if stdout else f"{self.base}.stdout"
         self.ready = f"{self.base}.ready"
-        self.header = self.packets = self.statistics = self.end = None
+        self.header = self.packets = self.statistics = self.end = self.compared = None
         self.command = [*prefix, PROGRAM, "-f", form, "--ready-file", self.ready,
                         *([] if stdout else ["-o", self.output]), *ANY_WAY, *map(str, words)]
         with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
@@ -82,7 +84,7 @@ class Trace:
     def ended(self):
         return self.process.poll() is not None
 
-    def wait_lines(self, count, seconds=30):
+    def wait_lines(self, count, seconds=120):
         """Waits for that many packets' lines."""
         lab.wait_for(f"{count} packets in the output",
                      lambda: self.text().count('"type":"packet"') >= count, seconds)
@@ -91,12 +93,13 @@ class Trace:
         """Ends it, unless `by` is None and it ends by itself; then everything is checked."""
         if by and not self.ended():
             self.process.send_signal(by)
-        self.process.wait(60)
+        self.process.wait(120)
         equal("exit status", self.process.returncode, self.expected_status)
         if self.stdout != self.output:
             equal("what is on stdout", _read(self.stdout), "")
         if self.form == "json":
-            self.header, self.packets, self.statistics, self.end = records.parse(self.text())
+            self.header, self.packets, self.statistics, self.end, self.compared = records.parse(
+                self.text())
             check_attached(self.header)
             if not self.odd:
                 records.check_nothing_odd(self.end)
@@ -157,6 +160,20 @@ def fails(*words, **how):
     return done.returncode, done.stdout, done.stderr
 
 
+def keep(line):
+    """A JSON line of a command that is no trace is kept with what the traces wrote."""
+    _kept.append(f"{DIRECTORY}/{next(_numbers)}.json")
+    with open(_kept[-1], "w", encoding="utf-8") as file:
+        file.write(line)
+
+
+def files():
+    """All that the current case's commands wrote."""
+    for one in runs:
+        yield from filter(os.path.exists, (one.output, f"{one.base}.err"))
+    yield from _kept
+
+
 def evidence():
     """Of the current case's runs: what was asked, what was said, how it ended."""
     for one in runs[:3]:
@@ -172,3 +189,4 @@ def forget():
     for one in runs:
         one.kill()
     runs.clear()
+    _kept.clear()
