@@ -57,8 +57,6 @@ static __always_inline const struct vmlat_interface *new_tap(const struct vmlat_
 	if (netns != config->new_taps.netns)
 		return NULL;
 	cpu = this_cpu();
-	if (!cpu)
-		return NULL;
 	adopt_tap(thread ? number_in_thread(cpu, (__u64)device) : number_of(cpu, (__u64)device));
 	return selected_interface(config, device, direct); /* another CPU may have been first */
 }

@@ -15,10 +15,8 @@ static __always_inline int packet_forwarded(void *ctx, const struct sk_buff *skb
 {
 	struct cpu_state *cpu = this_cpu();
 
-	if (cpu) {
-		cpu->keeping = keeps ? (__u64)skb : 0;
-		cpu->keeping_one = one;
-	}
+	cpu->keeping = keeps ? (__u64)skb : 0;
+	cpu->keeping_one = one;
 	return packet_in_switch(ctx, skb, VMLAT_STAGE_BRIDGE_FORWARD, hook);
 }
 
@@ -69,7 +67,9 @@ static __always_inline int packet_leaves_bridge(void *ctx, const struct sk_buff 
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || is_idle(cpu))
+	if ((in_lane(cpu, skb) && !cpu->lane.candidate &&
+	     stamp(&cpu->lane, VMLAT_STAGE_BRIDGE_OUT, VMLAT_HOOK_BR_DEV_QUEUE_PUSH_XMIT)) ||
+	    is_idle(cpu))
 		return 0;
 	flight = leaving_flight(cpu, skb, &role);
 	if (!flight) {
@@ -121,8 +121,6 @@ GLOBAL int packet_goes_up(__u64 address)
 	struct flight_slot *slot;
 	__u32 role;
 
-	if (!cpu)
-		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL || flight->candidate == VMLAT_CANDIDATE)
 		return 0;

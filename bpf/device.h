@@ -68,19 +68,47 @@ static __always_inline void note_output(struct vmlat_flight *flight, __u32 role,
 	if (is_attached(VMLAT_HOOK_OVS_VPORT_SEND))
 		return;
 	flight->undirected = 0;
-	if (role == ROLE_PART) /* part_leaves */
-		remove_carrier((__u64)BPF_CORE_READ(skb, head));
+	forget_head(role, skb);
 }
 
-static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, bool direct,
-					 enum vmlat_hook hook)
+/* What is in the lane may be another CPU's next. */
+static __noinline int publish_lane(struct cpu_state *cpu)
 {
-	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight = current_flight(cpu);
+
+	if (flight)
+		publish_flight(cpu, flight);
+	return 0;
+}
+
+static __always_inline void leave_call_stack(struct cpu_state *cpu)
+{
+	if (!park(cpu))
+		publish_lane(cpu);
+}
+
+/* What is in the lane goes on there; false: it takes a record. */
+static __always_inline bool queued_in_lane(struct cpu_state *cpu, const struct sk_buff *skb,
+					   bool direct, enum vmlat_hook hook)
+{
+	if (cpu->lane.driving || cpu->lane.candidate)
+		return true;
+	if (!is_attached(VMLAT_HOOK_OVS_VPORT_SEND))
+		return false;
+	if (cpu->lane.direction == VMLAT_TX && !stamp(&cpu->lane, VMLAT_STAGE_XMIT, hook))
+		return false;
+	if (may_change_cpu(skb, direct))
+		leave_call_stack(cpu);
+	return true;
+}
+
+static __noinline int flight_queued(void *ctx, struct cpu_state *cpu, const struct sk_buff *skb,
+				    enum vmlat_hook hook)
+{
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || is_idle(cpu) ||
-	    cpu->driving_skb == key_of(skb)) /* below the end device, a bond's slave */
+	if (cpu->driving_skb == key_of(skb)) /* below the end device, a bond's slave */
 		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (!flight || flight->candidate)
@@ -88,18 +116,35 @@ static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, b
 	note_output(flight, role, skb);
 	if (flight->direction == VMLAT_TX)
 		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, hook, bpf_ktime_get_ns());
-	if (role == ROLE_ORIGINAL && may_change_cpu(skb, direct))
+	if (role == ROLE_ORIGINAL && may_change_cpu(skb, false))
 		publish_flight(cpu, flight);
 	return 0;
+}
+
+static __always_inline int packet_queued(void *ctx, const struct sk_buff *skb, bool direct,
+					 enum vmlat_hook hook)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if ((in_lane(cpu, skb) && queued_in_lane(cpu, skb, direct, hook)) || is_nobodys(cpu, skb))
+		return 0;
+	return flight_queued(ctx, cpu, skb, hook);
 }
 
 /* It stays in the qdisc, and so leaves this call stack. */
 static __always_inline int packet_kept(const struct sk_buff *skb)
 {
 	struct cpu_state *cpu = this_cpu();
-	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
+	struct vmlat_flight *flight;
 
-	if (flight && !flight->candidate && flight->carrier == key_of(skb))
+	if (in_lane(cpu, skb)) {
+		if (!cpu->lane.candidate &&
+		    !cpu->lane.driving) /* below the end device, a bond's slave */
+			leave_call_stack(cpu);
+		return 0;
+	}
+	flight = own_flight(cpu);
+	if (flight && flight->carrier == key_of(skb) && !flight->candidate)
 		publish_flight(cpu, flight);
 	return 0;
 }
@@ -127,12 +172,11 @@ static __always_inline __u64 preempt_count_of(const struct cpu_state *cpu)
 /* Which may have come upon a program of this CPU, in the middle of what that does to a flight. */
 static __always_inline bool in_hard_interrupt(const struct cpu_state *cpu)
 {
-	enum { HARDIRQ_BITS = 0xf << 16 }; /* include/linux/preempt.h */
 	__u64 address = preempt_count_of(cpu);
 	__u32 count;
 
 	return address && !bpf_probe_read_kernel(&count, sizeof(count), (void *)address) &&
-	       count & HARDIRQ_BITS;
+	       count & features.hardirq_bits;
 }
 
 /*
@@ -144,9 +188,14 @@ static __always_inline bool in_hard_interrupt(const struct cpu_state *cpu)
 static __always_inline int packet_put_back(void)
 {
 	struct cpu_state *cpu = this_cpu();
-	struct vmlat_flight *flight = cpu ? current_flight(cpu) : NULL;
+	struct vmlat_flight *flight;
 
-	if (flight && !flight->candidate && !in_hard_interrupt(cpu))
+	if ((!cpu->lane.key && !cpu->occupied) || in_hard_interrupt(cpu))
+		return 0;
+	if (cpu->lane.key && !preempt_count_of(cpu))
+		return 0; /* this may be one, amid a program that has the lane */
+	flight = current_flight(cpu);
+	if (flight && !flight->candidate)
 		publish_flight(cpu, flight);
 	return 0;
 }
@@ -270,12 +319,43 @@ static __always_inline bool starts_at_end(struct cpu_state *cpu, struct vmlat_fl
 	return false;
 }
 
-static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb,
-					    const struct net_device *device)
+/*
+ * What is in the lane goes on there to an end of the trace, or to a tap that is none. The time of RX
+ * is tun_net_xmit's, which comes next.
+ */
+static __always_inline bool drives_in_lane(struct cpu_state *cpu, const struct sk_buff *skb,
+					   const struct net_device *device)
 {
 	const struct vmlat_config *config = configuration();
 	const struct vmlat_interface *interface;
-	struct cpu_state *cpu = this_cpu();
+	struct vmlat_lane *lane = &cpu->lane;
+	bool tx = lane->direction == VMLAT_TX;
+
+	if (!config || lane->driving || lane->candidate || !skb->skb_iif)
+		return false;
+	interface = selected_interface(config, device, true);
+	if (!interface)
+		return false;
+	if (interface->roles & (tx ? VMLAT_ROLE_TX_END : VMLAT_ROLE_RX_END))
+		lane->end_interface = interface->index;
+	else if (transmit_function(device, true) == features.tun_net_xmit)
+		lane->end_interface = VMLAT_INTERFACE_NONE;
+	else
+		return false;
+	lane->end = interface->device;
+	if (tx && !stamp(lane, VMLAT_STAGE_DRIVER, VMLAT_HOOK_NET_DEV_START_XMIT))
+		return false;
+	if (!tx)
+		lane->driving_ns = bpf_ktime_get_ns();
+	lane->driving = 1;
+	return true;
+}
+
+static __noinline int flight_in_driver(void *ctx, struct cpu_state *cpu, const struct sk_buff *skb,
+				       const struct net_device *device)
+{
+	const struct vmlat_config *config = configuration();
+	const struct vmlat_interface *interface;
 	struct vmlat_flight *flight;
 	struct vmlat_exit *exit;
 	struct vmlat_device id;
@@ -283,7 +363,7 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	__u32 role;
 	bool end, tap;
 
-	if (!cpu || !config || is_idle(cpu))
+	if (!config)
 		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (flight)
@@ -324,6 +404,31 @@ static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb
 	return 0;
 }
 
+static __always_inline int packet_in_driver(void *ctx, const struct sk_buff *skb,
+					    const struct net_device *device)
+{
+	struct cpu_state *cpu = this_cpu();
+	bool parked = !in_lane(cpu, skb) && may_be_parked(key_of(skb));
+
+	if (parked)
+		unpark(cpu, key_of(skb));
+	if ((in_lane(cpu, skb) && drives_in_lane(cpu, skb, device)) || (is_idle(cpu) && !parked))
+		return 0;
+	return flight_in_driver(ctx, cpu, skb, device);
+}
+
+/* False: it takes a record. */
+static __always_inline bool taken_in_lane(struct vmlat_lane *lane)
+{
+	if (!lane->driving || lane->direction != VMLAT_RX ||
+	    lane->end_interface == VMLAT_INTERFACE_NONE)
+		return true;
+	if (!stamp(lane, VMLAT_STAGE_TAP_OUT, VMLAT_HOOK_TUN_NET_XMIT))
+		return false;
+	lane->seen = 1;
+	return true;
+}
+
 static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 {
 	struct cpu_state *cpu = this_cpu();
@@ -331,8 +436,12 @@ static __always_inline int packet_at_tap(void *ctx, const struct sk_buff *skb)
 	struct vmlat_exit *exit;
 	__u64 now;
 
-	if (!cpu || cpu->driving_skb != key_of(skb) ||
-	    cpu->driving_interface == VMLAT_INTERFACE_NONE)
+	if (in_lane(cpu, skb)) {
+		if (taken_in_lane(&cpu->lane))
+			return 0;
+		leave_lane(LANE_MET);
+	}
+	if (cpu->driving_skb != key_of(skb) || cpu->driving_interface == VMLAT_INTERFACE_NONE)
 		return 0;
 	flight = flight_of(&cpu->driving);
 	if (!flight || flight->direction != VMLAT_RX)
@@ -409,7 +518,7 @@ GLOBAL int visit_tap_unseen(__u32 slot)
 	__u32 role, from;
 	__u64 ns;
 
-	if (!flight || !cpu)
+	if (!flight)
 		return 0;
 	role = cpu->driving_role;
 	ns = cpu->driving_ns;
@@ -452,14 +561,18 @@ static __always_inline void skb_requeued(struct cpu_state *cpu, struct vmlat_fli
 }
 
 /* The driver's answer. The skb may be freed by now. */
-static __always_inline int packet_sent(__u64 key, int result)
+static __noinline int flight_sent(struct cpu_state *cpu, __u64 key, int result)
 {
 	enum { SENT = 0, BUSY = 0x10 };
-	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || cpu->driving_skb != key)
-		return 0;
+	if (cpu->lane.key == key) {
+		if (result == SENT && lane_is_taken(cpu))
+			return 0;
+		leave_lane(LANE_MET);
+		if (cpu->driving_skb != key)
+			return 0;
+	}
 	flight = flight_of(&cpu->driving);
 	if (!flight)
 		cpu->driving_skb = 0;
@@ -470,6 +583,13 @@ static __always_inline int packet_sent(__u64 key, int result)
 	else
 		skb_done(cpu, flight, cpu->driving_role, key, VMLAT_DROPPED);
 	return 0;
+}
+
+static __always_inline int packet_sent(__u64 key, int result)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	return cpu->lane.key == key || cpu->driving_skb == key ? flight_sent(cpu, key, result) : 0;
 }
 
 #endif

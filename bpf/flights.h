@@ -2,8 +2,9 @@
 /*
  * The life of a flight: its slot, the places where it is found, its visits, its end.
  *
- * Each CPU has one slot of its own. The packet that is in this CPU's call stack lives there and
- * is found by comparing one address, without any map. Before anything that can hand the packet
+ * A packet begins in the lane of its CPU (lane.h), and as a rule ends there, without a record. Any
+ * other has one, in a slot; each CPU has one slot of its own, where the packet that is in its call
+ * stack is found by comparing one address, without any map. Before anything that can hand the packet
  * to another CPU it is published, which gives the slot away; the CPU takes a free one instead.
  *
  * Who ends a flight must first win it: delete its only entry in a hash map (5.10 has no atomic
@@ -100,15 +101,43 @@ static __always_inline bool remove_carrier(__u64 key)
 	return true;
 }
 
-/* No flight can be met in this call stack: what the hooks of a packet that is none look at first. */
+/*
+ * No flight can be met in this call stack: what the hooks of a packet that is none look at first. What
+ * is parked comes to a device, or is freed, before it comes to a switch again: see is_nobodys.
+ */
 static __always_inline bool is_idle(const struct cpu_state *cpu)
 {
-	return !cpu->occupied && !cpu->driving_skb && !known.any &&
-	       is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE); /* comes_back_untold */
+	return !cpu->lane.key && !*(const __u64 *)&cpu->occupied && /* and untold */
+	       !cpu->driving_skb && !known.any;
+}
+
+/* The same where a packet may come out of a queue, or into one again. */
+static __always_inline bool is_nobodys(const struct cpu_state *cpu, const struct sk_buff *skb)
+{
+	return is_idle(cpu) && !may_be_parked(key_of(skb));
+}
+
+/* Why what is in the lane gets a record. */
+enum lane_exit {
+	LANE_AT_ONCE, /* it does not stay there */
+	LANE_MET, /* something else than a time is to be known of it */
+	LANE_REPORTED, /* it is over, and counted */
+};
+
+int leave_lane(__u32 why); /* lane.h */
+int leave_parking(__u32 index); /* the same */
+
+/* What is parked under this key is asked for more than a time: it gets a record. */
+static __always_inline void look_into_parking(__u64 key)
+{
+	__u32 index;
+
+	if (may_be_parked(key) && parked_at(key, &index))
+		leave_parking(index);
 }
 
 /* The open flight in this CPU's own slot, or NULL. */
-static __always_inline struct vmlat_flight *current_flight(struct cpu_state *cpu)
+static __always_inline struct vmlat_flight *own_flight(const struct cpu_state *cpu)
 {
 	struct flight_slot *slot;
 
@@ -118,11 +147,31 @@ static __always_inline struct vmlat_flight *current_flight(struct cpu_state *cpu
 	return slot && slot->flight.place == VMLAT_ON_CPU ? &slot->flight : NULL;
 }
 
+/* The open flight in this CPU's call stack, or NULL. */
+static __always_inline struct vmlat_flight *current_flight(const struct cpu_state *cpu)
+{
+	if (cpu->lane.key)
+		leave_lane(LANE_MET);
+	return own_flight(cpu);
+}
+
+/* The same, if it is this skb's. */
+static __always_inline struct vmlat_flight *flight_here(const struct cpu_state *cpu, __u64 key)
+{
+	struct vmlat_flight *flight;
+
+	if (cpu->lane.key == key)
+		leave_lane(LANE_MET);
+	flight = own_flight(cpu);
+	return flight && flight->carrier == key ? flight : NULL;
+}
+
 /* The published flight that this skb, or this buffer, belongs to, and as what; or NULL. */
 static __always_inline struct vmlat_flight *published_flight(__u64 key, __u32 *role)
 {
 	struct carrier *carrier;
 
+	look_into_parking(key);
 	if (!known.carriers)
 		return NULL;
 	carrier = bpf_map_lookup_elem(&carriers, &key);
@@ -136,10 +185,10 @@ static __always_inline struct vmlat_flight *published_flight(__u64 key, __u32 *r
 static __always_inline struct vmlat_flight *find_flight(struct cpu_state *cpu, __u64 key,
 							__u32 *role)
 {
-	struct vmlat_flight *flight = current_flight(cpu);
+	struct vmlat_flight *flight = flight_here(cpu, key);
 
 	*role = ROLE_ORIGINAL;
-	if (flight && flight->carrier == key)
+	if (flight)
 		return flight;
 	if (cpu->driving_skb == key) {
 		*role = cpu->driving_role;
@@ -149,6 +198,13 @@ static __always_inline struct vmlat_flight *find_flight(struct cpu_state *cpu, _
 }
 
 /* --- on its way --- */
+
+static __always_inline void take_stack(void *ctx, struct cpu_state *cpu, struct vmlat_visit *visit)
+{
+	visit->stack = bpf_get_stackid(ctx, &stacks, 0);
+	if (visit->stack < 0)
+		cpu->count.stacks_lost++;
+}
 
 static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat_flight *flight,
 				  enum vmlat_stage stage, enum vmlat_hook hook, __u64 ns)
@@ -170,11 +226,8 @@ static __always_inline void visit(void *ctx, struct cpu_state *cpu, struct vmlat
 	visit->stage = stage;
 	visit->hook = hook;
 	visit->stack = -1;
-	if (features.stacks) {
-		visit->stack = bpf_get_stackid(ctx, &stacks, 0);
-		if (visit->stack < 0)
-			cpu->count.stacks_lost++;
-	}
+	if (features.stacks)
+		take_stack(ctx, cpu, visit);
 }
 
 /* Its visit to this stage is now, if there is one among the few from that one on. */
@@ -341,21 +394,34 @@ static __always_inline __u64 wake_up(__u64 size)
 								    : BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void report_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
+/* Whether a packet that ended so, after so long, is to be reported. */
+static __always_inline bool is_wanted(const struct vmlat_config *config, enum vmlat_outcome outcome,
+				      __u64 ns, __u32 remarkable)
 {
-	const struct vmlat_config *config = configuration();
+	return config->outcomes & 1U << outcome && ns >= config->threshold_ns &&
+	       (!config->summary || remarkable);
+}
+
+static __always_inline void send_report(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
 	__u64 visits = flight->visits, size;
 
-	if (!config || !(config->outcomes & 1U << flight->outcome) ||
-	    flight->last_ns - flight->begin_ns < config->threshold_ns || visits > VMLAT_VISITS)
-		return;
-	if (config->summary && !flight->remarkable)
+	if (visits > VMLAT_VISITS)
 		return;
 	size = vmlat_flight_size(visits);
 	if (bpf_ringbuf_output(&reports, flight, size, wake_up(size)))
 		cpu->count.lost++;
 	else
 		cpu->count.reported++;
+}
+
+static __always_inline void report_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
+{
+	const struct vmlat_config *config = configuration();
+
+	if (config && is_wanted(config, flight->outcome, flight->last_ns - flight->begin_ns,
+				flight->remarkable))
+		send_report(cpu, flight);
 }
 
 /* The flight keeps its slot when this CPU goes on to other packets. */
@@ -393,39 +459,20 @@ static __always_inline bool take_token(const struct vmlat_flight *flight)
 	return bpf_map_delete_elem(&shared_flights, &ref) == 0;
 }
 
-int remove_keys(__u32 slot, __u32 index, __u32 count); /* segments.h */
+/* How often forget_copy has to be called for an exit. */
+enum { FORGETTINGS = 4 };
 
-/* True for the caller that took the segments of that exit away. */
-static __always_inline bool remove_segments(__u32 slot, __u32 index, __u32 count)
-{
-	if (!remove_keys(slot, index, count))
-		return false;
-	__sync_fetch_and_add(&known.cuts, -1);
-	return true;
-}
+GLOBAL int forget_copy(__u32 index, __u32 n); /* segments.h */
 
 /* The copies and segments of a flight that ends are found no more. */
-GLOBAL int forget_copies(__u32 slot)
+static __always_inline void forget_copies(const struct vmlat_flight *flight)
 {
-	struct vmlat_flight *flight = flight_at(slot);
-
-	if (!flight)
-		return 0;
 	take_token(flight);
-	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
-		const struct vmlat_exit *exit = &flight->exit[i];
-
-		if (exit->closed || !exit->skb) /* a part's has no skb, and no keys */
-			continue;
-		if (exit->segments)
-			remove_segments(slot, i, exit->segments);
-		else
-			remove_carrier(exit->skb);
-	}
-	return 0;
+	for (__u32 i = 0; i < VMLAT_EXITS * FORGETTINGS && i < flight->exits * FORGETTINGS; i++)
+		forget_copy(flight->slot, i);
 }
 
-int order_visits(__u32 slot); /* statistics.h */
+static void order_visits(const struct vmlat_flight *flight); /* statistics.h */
 static void count_flight(struct cpu_state *cpu, struct vmlat_flight *flight); /* the same */
 
 /* Count, report and forget a flight that the caller has won. A candidate is forgotten only. */
@@ -435,16 +482,17 @@ GLOBAL int finish_flight(__u32 slot)
 	struct cpu_state *cpu = this_cpu();
 	__u32 outcome;
 
-	if (!flight || !cpu)
+	if (!flight)
 		return 0;
 	outcome = flight->outcome;
 	if (flight->shared)
-		forget_copies(slot);
+		forget_copies(flight);
 	if (!flight->candidate) {
+		/* in a thread that reads a socket a softirq may come between */
 		if (outcome < VMLAT_OUTCOME_COUNT)
-			cpu->count.outcomes[outcome]++;
+			__sync_fetch_and_add(&cpu->count.outcomes[outcome], 1);
 		if (flight->segments > 1)
-			order_visits(slot);
+			order_visits(flight);
 		if (outcome == VMLAT_COMPLETED)
 			count_flight(cpu, flight);
 		if (outcome == VMLAT_DROPPED)
@@ -459,11 +507,13 @@ GLOBAL int finish_flight(__u32 slot)
 static __always_inline bool take_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
 	switch (flight->place) {
-	case VMLAT_ON_CPU:
-		return true;
 	case VMLAT_DRIVING:
-		if (refers_to(&cpu->driving, flight))
+	case VMLAT_ON_CPU:
+		if (flight->cpu != cpu->number) /* it was elsewhere when the caller looked */
+			return false;
+		if (flight->place == VMLAT_DRIVING && refers_to(&cpu->driving, flight))
 			cpu->driving_skb = 0;
+		flight->place = VMLAT_FREE; /* nor does an interrupt find it (expire) */
 		return true;
 	case VMLAT_PUBLISHED:
 		if (!remove_carrier(flight->carrier))
@@ -571,12 +621,11 @@ GLOBAL int completed_exit(__u32 index, __u32 given_up)
 GLOBAL int end_shared(__u32 index, __u32 given_up)
 {
 	struct flight_slot *slot = slot_at(index);
-	struct cpu_state *cpu = this_cpu();
 	const struct vmlat_exit *exit;
 	struct vmlat_flight *flight;
 	__u32 by;
 
-	if (!slot || !cpu)
+	if (!slot)
 		return 0;
 	flight = &slot->flight;
 	/* who is done says so first and looks then, on each CPU: one of them sees both */
@@ -602,8 +651,8 @@ GLOBAL int end_shared(__u32 index, __u32 given_up)
  * The carrier of this flight is done. For a drop, location and reason are known to the flight
  * already; ns is when it ended, 0 when its last visit was the end.
  */
-static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *flight,
-				 enum vmlat_outcome outcome, __u64 ns)
+static __always_inline int end_carrier(struct cpu_state *cpu, struct vmlat_flight *flight,
+				       enum vmlat_outcome outcome, __u64 ns)
 {
 	if (!take_flight(cpu, flight))
 		return 0;
@@ -617,29 +666,32 @@ static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *fli
 	return end_shared(flight->slot, VMLAT_OUTCOME_COUNT);
 }
 
-/* What is still known under this address missed its own end: the skb is another now. */
-static __always_inline int evict_entry(__u64 key)
+static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *flight,
+				 enum vmlat_outcome outcome, __u64 ns)
 {
-	struct carrier *carrier = bpf_map_lookup_elem(&carriers, &key);
+	return end_carrier(cpu, flight, outcome, ns);
+}
+
+/* What is still known under this address missed its own end: the skb is another now. */
+GLOBAL int evict_stale(__u64 key)
+{
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *stale;
+	struct carrier *carrier;
 	struct vmlat_exit *exit;
 
-	if (!carrier || !cpu)
+	look_into_parking(key);
+	carrier = bpf_map_lookup_elem(&carriers, &key);
+	if (!carrier)
 		return 0;
 	stale = flight_of(&carrier->flight);
 	exit = stale ? exit_at(stale, carrier->role) : NULL;
 	if (stale && carrier->role == ROLE_ORIGINAL && stale->carrier == key)
-		return end_flight(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
+		return end_carrier(cpu, stale, stale->left ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 	if (!remove_carrier(key) || !exit || exit->segments)
 		return 0;
 	close_exit(exit, VMLAT_DIVERTED, bpf_ktime_get_ns());
 	return end_shared(stale->slot, VMLAT_OUTCOME_COUNT);
-}
-
-GLOBAL int evict_stale(__u64 key)
-{
-	return evict_entry(key);
 }
 
 /* A softirq may have published what a thread was about to. */
@@ -660,7 +712,7 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 	give_slot_away(cpu, flight);
 	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL) || is_published(flight))
 		return 0;
-	evict_entry(flight->carrier);
+	evict_stale(flight->carrier);
 	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL))
 		return 0;
 	flight->outcome = VMLAT_EVICTED;
@@ -675,6 +727,13 @@ static __always_inline void flight_leaves(struct cpu_state *cpu, struct vmlat_fl
 	publish_flight(cpu, flight);
 }
 
+/* A part that goes on in another way brings no copies that its buffer would tell. */
+static __always_inline void forget_head(__u32 role, const struct sk_buff *skb)
+{
+	if (role == ROLE_PART)
+		remove_carrier((__u64)BPF_CORE_READ(skb, head));
+}
+
 static __always_inline bool shares_buffer(const struct vmlat_flight *flight,
 					  const struct sk_buff *skb)
 {
@@ -685,6 +744,21 @@ static __always_inline bool shares_buffer(const struct vmlat_flight *flight,
 static __always_inline bool host_is_untold(void)
 {
 	return !is_attached(VMLAT_HOOK_OVS_VPORT_SEND) || !features.internal_dev_xmit;
+}
+
+/*
+ * A candidate that has not left its NIC: what comes behind net:netif_receive_skb may have given it
+ * another buffer (pskb_expand_head of generic XDP or tc). Another packet of that NIC would have
+ * ended it (evict_current).
+ */
+static __always_inline bool is_candidate_still(struct vmlat_flight *flight,
+					       const struct sk_buff *skb)
+{
+	if (!flight->candidate || flight->place != VMLAT_ON_CPU ||
+	    BPF_CORE_READ(skb, skb_iif) != (int)flight->start.ifindex)
+		return false;
+	flight->head = (__u64)BPF_CORE_READ(skb, head);
+	return true;
 }
 
 /*
@@ -702,10 +776,30 @@ static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_fl
 
 	if (!at_host && !flight->late && !host_is_untold())
 		return true;
+	if (is_candidate_still(flight, skb))
+		return true;
 	if (shares_buffer(flight, skb) && (!received || BPF_CORE_READ(skb, skb_iif)))
 		return true;
 	end_flight(cpu, flight, at_host ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 	return false;
+}
+
+/* The same of a copy for the host, as far as its buffer tells; 1: it is another, and the copy over. */
+GLOBAL int copy_is_another(__u32 index, __u32 role, __u64 address)
+{
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct flight_slot *slot = slot_at(index);
+	const struct way *way = slot ? way_at(slot, role) : NULL;
+	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, role) : NULL;
+
+	if (!way || !exit || !way->host_head ||
+	    ((__u64)BPF_CORE_READ(skb, head) == way->host_head && BPF_CORE_READ(skb, skb_iif)))
+		return 0;
+	if (remove_carrier(key_of(skb))) {
+		close_exit(exit, VMLAT_DIVERTED, way->port_ns);
+		end_shared(index, VMLAT_OUTCOME_COUNT);
+	}
+	return 1;
 }
 
 /* The flight that this skb is of, as find_flight says, unless the skb is another by now. */
@@ -715,6 +809,9 @@ static __always_inline struct vmlat_flight *flight_of_skb(struct cpu_state *cpu,
 	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
 
 	if (flight && *role == ROLE_ORIGINAL && !still_carrier(cpu, flight, skb))
+		return NULL;
+	if (flight && *role < VMLAT_EXITS &&
+	    copy_is_another(flight->slot, *role, number_of(cpu, (__u64)skb)))
 		return NULL;
 	return flight;
 }
@@ -734,11 +831,15 @@ static __always_inline void publish_late(struct cpu_state *cpu, struct vmlat_fli
 	publish_flight(cpu, flight);
 }
 
-/* Leave this CPU's slot to the flight that is in it, unless that is a candidate only. */
+/* Leave this CPU's slot to the flight that is in its call stack, unless that is a candidate only. */
 static __always_inline void vacate_slot(struct cpu_state *cpu)
 {
 	struct flight_slot *slot;
 
+	if (cpu->lane.candidate)
+		cpu->lane.key = 0;
+	if (cpu->lane.key)
+		leave_lane(LANE_MET);
 	if (!cpu->ready)
 		return;
 	slot = slot_at(cpu->slot);
@@ -748,30 +849,45 @@ static __always_inline void vacate_slot(struct cpu_state *cpu)
 		cpu->ready = cpu->occupied = 0;
 	else if (slot->flight.place == VMLAT_ON_CPU && !slot->flight.candidate)
 		publish_late(cpu, &slot->flight);
+	else
+		slot->flight.place = cpu->occupied = 0; /* VMLAT_FREE */
 }
 
-/* A slot for a new packet in this CPU's call stack; NULL: all are in use. */
-static __always_inline struct vmlat_flight *new_flight(struct cpu_state *cpu)
+/* False: all are in use. */
+static __always_inline bool take_free_slot(struct cpu_state *cpu, __u32 *index)
 {
-	struct flight_slot *slot;
-	__u32 index;
+	if (bpf_map_pop_elem(&free_slots, index))
+		return false;
+	if (*index >= cpu->slots)
+		cpu->slots = *index + 1;
+	return true;
+}
 
-	vacate_slot(cpu);
-	if (!cpu->ready) {
-		if (bpf_map_pop_elem(&free_slots, &index))
-			return NULL;
-		cpu->slot = index;
-		cpu->ready = 1;
-		if (index >= cpu->slots)
-			cpu->slots = index + 1;
-	}
-	slot = slot_at(cpu->slot);
+/* A flight in a slot that the caller has. */
+static __always_inline struct vmlat_flight *new_flight_in(__u32 index)
+{
+	struct flight_slot *slot = slot_at(index);
+
 	if (!slot)
 		return NULL;
 	slot->flight.place = VMLAT_FREE; /* until all of it is written */
-	slot->flight.slot = cpu->slot;
+	slot->flight.slot = index;
 	slot->flight.generation++;
 	return &slot->flight;
+}
+
+/* This CPU's slot, which has to be vacant, for a new flight; NULL: all are in use. */
+static __always_inline struct vmlat_flight *new_flight(struct cpu_state *cpu)
+{
+	__u32 index;
+
+	if (!cpu->ready) {
+		if (!take_free_slot(cpu, &index))
+			return NULL;
+		cpu->slot = index;
+		cpu->ready = 1;
+	}
+	return new_flight_in(cpu->slot);
 }
 
 /* Let this CPU alone know the flight, which the caller has taken out of its place. */

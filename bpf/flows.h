@@ -46,7 +46,7 @@ GLOBAL int count_flow(__u32 slot, __u32 interface)
 	struct vmlat_flow_key key = { .interface = interface };
 	__u64 ns;
 
-	if (!flight || !cpu || !flight->flow.family)
+	if (!flight || !flight->flow.family)
 		return 0;
 	for (int i = 0; i < 4; i++) {
 		key.src[i] = flight->flow.src[i];
@@ -69,7 +69,8 @@ GLOBAL int count_flow(__u32 slot, __u32 interface)
 	count->packets++;
 	count->bytes += flight->length;
 	count->sum_ns += ns;
-	count->max_ns = larger(ns, count->max_ns);
+	if (ns > count->max_ns)
+		count->max_ns = ns;
 	return 0;
 }
 

@@ -13,15 +13,13 @@ enum {
 };
 
 /* Remember the ports of the first fragment in the scratch, or give a later one its first's. */
-GLOBAL int match_fragment(__u32 id, __u32 more, __u64 device)
+GLOBAL int match_fragment(__u32 id, __u64 device)
 {
 	struct fragment first = { .ns = bpf_ktime_get_ns() }, *known;
 	struct fragment_key key = { .id = id, .device = device };
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flow *flow;
 
-	if (!cpu)
-		return 0;
 	flow = &cpu->scratch.flow;
 	__builtin_memcpy(key.src, flow->src, sizeof(key.src));
 	__builtin_memcpy(key.dst, flow->dst, sizeof(key.dst));
@@ -40,9 +38,7 @@ GLOBAL int match_fragment(__u32 id, __u32 more, __u64 device)
 	flow->dst_port = known->dst_port;
 	flow->has_ports = 1;
 	flow->fragment = VMLAT_LATER_FRAGMENT;
-	if (!more)
-		bpf_map_delete_elem(&fragments, &key);
-	return 0;
+	return 0; /* it stays: the last fragment need not be the last to come */
 }
 
 /* The packet is too large for its port. Its fragments may be new skbs, which are sent at once. */
@@ -52,8 +48,6 @@ static __always_inline int fragmentation_begins(const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
-		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL)
 		return 0;
@@ -82,8 +76,6 @@ static __always_inline int reassembly_begins(const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu)
-		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	cpu->joining = flight && role == ROLE_ORIGINAL ? (__u64)skb : 0;
 	return 0;
@@ -97,7 +89,7 @@ static __always_inline int reassembly_returns(long error)
 	const struct sk_buff *skb;
 	__u32 role;
 
-	if (!cpu || !cpu->joining)
+	if (!cpu->joining)
 		return 0;
 	skb = (const struct sk_buff *)cpu->joining;
 	cpu->joining = 0;

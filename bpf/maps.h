@@ -44,6 +44,7 @@ struct way {
 	__u64 port_ns;
 	__u64 xmit_ns; /* 0: not passed, as each below */
 	__u64 end_ns;
+	__u64 host_head; /* of a copy for the host: its data buffer, else 0 */
 	__u16 common; /* visits of the original that are its own, too */
 	__u16 cpu;
 	__u8 port_hook; /* of port_ns */
@@ -108,7 +109,7 @@ struct upcall {
 	__u64 ns; /* when the last one went up */
 };
 
-/* The call of a tap's entry function that is running on this CPU. */
+/* The call of a tap's entry function that began last on this CPU. */
 struct tap_call {
 	__u64 thread; /* pid_tgid; 0: none */
 	__u64 device; /* address of the tap's net_device */
@@ -118,8 +119,6 @@ struct tap_call {
 	__u64 named_jiffies;
 	char comm[VMLAT_COMM];
 	__u16 packets;
-	__u16 given; /* as packets, or 0: another call within this one brings it */
-	__u16 delivered; /* became an skb so far */
 	__u8 hook;
 };
 
@@ -139,7 +138,6 @@ struct cursor {
 	__u16 ethertype;
 	__u16 l4_size; /* of the TCP or UDP header at `at`, 0 when there is none */
 	__u32 fragment_id; /* of a fragment's datagram */
-	bool more_fragments;
 };
 
 /* Room to look at one packet. */
@@ -153,13 +151,18 @@ struct scratch {
 };
 
 struct cpu_state {
+	/* as struct vmlat_cpu */
 	struct vmlat_counters count;
-	/* user space knows these two, behind the counters */
-	__u64 number; /* of the CPU */
-	__u64 slots; /* all that it ever took are below */
+	__u64 number;
+	__u64 slots;
+	__u32 occupied;
+	__u32 untold;
+	__u32 handed_over;
+	__u32 left;
+	__u64 parked;
+	struct vmlat_lane lane;
 	struct tap_call tap_call;
 	__u32 ready; /* `slot` is valid */
-	__u32 occupied; /* a flight may be in it that this CPU knows */
 	__u32 slot; /* private to this CPU: the packet in its call stack, or empty */
 	__u32 driving_segments; /* that the skb stands for */
 	struct flight_ref driving; /* between net_dev_start_xmit and net_dev_xmit */
@@ -177,18 +180,22 @@ struct cpu_state {
 	__u64 joining; /* skb that a reassembly has in hand */
 	__u64 keeping; /* skb that a bridge keeps for the host, while its copies go on */
 	__u64 keeping_one; /* there is only one copy */
+	volatile __u64 bucket; /* see bucket_of */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
-	struct scratch scratch; /* softirqs are off */
-	struct scratch reinject; /* a thread's, which a softirq may interrupt */
+	union {
+		struct scratch scratches[2]; /* as scratch_of counts them */
+		struct scratch scratch; /* softirqs are off */
+	};
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct cpu_state);
-} cpus SEC(".maps");
+_Static_assert(sizeof(struct cpu_state) <= VMLAT_CPU_BYTES, "a CPU's state has room");
+_Static_assert(__builtin_offsetof(struct cpu_state, lane) ==
+		       __builtin_offsetof(struct vmlat_cpu, lane),
+	       "it begins as user space sees it");
+
+/* By the CPU's number: to find one's own costs less than in a per-CPU map (before 6.10). */
+union vmlat_cpu_room cpus[VMLAT_CPUS] __attribute__((aligned(64)));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -207,7 +214,16 @@ struct {
 	__type(value, struct flight_slot);
 } flights SEC(".maps");
 
-/* Slots that nobody uses; filled by user space. */
+/* VMLAT_PARKED_EACH of each CPU, by its number: see parking.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct vmlat_parked);
+} parked_lanes SEC(".maps");
+
+/* Slots that nobody uses: see fill. */
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK);
 	__uint(max_entries, 1);
@@ -287,10 +303,13 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
-/* The statistics of each interface that has any, by its index; within, of each CPU, by its number. */
+/*
+ * The statistics of each interface that has any, by its index; within, of each CPU, by its number.
+ * The last are those that user space is taking out.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, VMLAT_INTERFACES);
+	__uint(max_entries, VMLAT_INTERFACES + 1);
 	__type(key, __u32);
 	__array(
 		values, struct {
@@ -353,6 +372,7 @@ const volatile struct vmlat_features features = {
 	.per_cpu_offset = 1,
 	.preempt_count = 1,
 	.pcpu_hot = 1,
+	.hardirq_bits = 1,
 };
 
 /* While there is none of them, nobody needs to look. */
@@ -372,17 +392,23 @@ volatile __u64 adoptions;
 
 static __always_inline struct cpu_state *this_cpu(void)
 {
-	__u32 zero = 0;
+	__u64 number = bpf_get_smp_processor_id();
+	struct cpu_state *cpu = (struct cpu_state *)&cpus[number & (VMLAT_CPUS - 1)];
 
-	return bpf_map_lookup_elem(&cpus, &zero);
+	barrier_var(cpu); /* or the compiler adds it up again for each use */
+	return cpu;
 }
 
-/* Which of a CPU's scratches. */
+/* Which of a CPU's scratches: THREAD's is a thread's, which a softirq may interrupt. */
 enum { SOFTIRQS_OFF, THREAD };
 
-static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u32 which)
+/* Without a branch: the verifier would look at all that follows once for each. */
+static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u64 which)
 {
-	return which == THREAD ? &cpu->reinject : &cpu->scratch;
+	struct scratch *scratch = &cpu->scratches[which & 1];
+
+	barrier_var(scratch); /* or the compiler adds it up again for each use */
+	return scratch;
 }
 
 static __always_inline const struct vmlat_config *configuration(void)

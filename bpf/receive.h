@@ -34,17 +34,11 @@ static __always_inline enum parsed parse_received(struct cpu_state *cpu, const s
 		return PARSED_TRUNCATED;
 	if (all && features.vmemmap_base && features.page_offset_base && linear < size)
 		c.end = read_page(scratch, skb, c.end);
-	if (all) {
-		scratch->cursor = c;
-		parsed = parse_scratch(SOFTIRQS_OFF);
-		c = scratch->cursor;
-	} else {
-		c.bytes = scratch->packet;
-		parsed = parse_packet(&c, flow);
-	}
+	scratch->cursor = c;
+	parsed = parse_scratch(SOFTIRQS_OFF);
 	if (parsed == PARSED && flow->fragment)
 		match_fragment(
-			c.fragment_id, c.more_fragments,
+			scratch->cursor.fragment_id,
 			number_of(cpu, direct ? (__u64)skb->dev : (__u64)BPF_CORE_READ(skb, dev)));
 	return parsed;
 }
@@ -56,8 +50,6 @@ GLOBAL int parse_all(__u64 address)
 	struct cpu_state *cpu = this_cpu();
 	__u32 length;
 
-	if (!cpu)
-		return PARSED_TRUNCATED;
 	return parse_received(cpu, skb, false, true, &length);
 }
 
@@ -110,55 +102,98 @@ struct arrival {
 	bool early; /* RPS may still send it to another CPU */
 };
 
-static __always_inline void fill_flight(struct vmlat_flight *flight, const struct cpu_state *cpu,
-					const struct sk_buff *skb, __u32 length, __u32 interface)
+/* As examine, of what most packets are. False: it takes that to tell. */
+static __always_inline bool examine_plain(struct cpu_state *cpu, const struct sk_buff *skb)
 {
-	/* from here to the exits all begins with 0, its place too: VMLAT_FREE */
-	const __u32 counts = __builtin_offsetof(struct vmlat_flight, visits_beyond);
+	__u32 size = skb->len, linear = size - skb->data_len;
+	struct vmlat_lane *lane = &cpu->lane;
+	__u64 bytes = at_most(linear, PLAIN_BYTES);
+	__u16 tci;
 
-	flight->carrier = key_of(skb);
-	flight->head = (__u64)skb->head;
-	flight->location = 0;
-	flight->reason = 0;
-	flight->flow = cpu->scratch.flow;
-	flight->start.netns = skb->dev->nd_net.net->ns.inum;
-	flight->start.ifindex = skb->dev->ifindex;
-	flight->length = length;
-	flight->interface = interface;
-	flight->batch = 1;
-	flight->segments = 1;
-	flight->segments_lost = 0;
-	flight->cpu = cpu->number;
-	__builtin_memset((void *)flight + counts, 0,
-			 __builtin_offsetof(struct vmlat_flight, exit) - counts);
-	flight->remarkable = 0;
-	flight->pid = 0;
+	if (skb->protocol != bpf_htons(ETHERTYPE_IPV4) ||
+	    bpf_probe_read_kernel(cpu->scratch.packet, bytes, skb->data) ||
+	    !parse_plain(cpu->scratch.packet, bytes, size, &lane->flow))
+		return false;
+	lane->length = ETHERNET + size;
+	if (skb_vlan(skb, true, &tci)) {
+		add_vlan(&lane->flow, tci);
+		lane->length += 4;
+	}
+	return true;
+}
+
+static __noinline int examine_any(struct cpu_state *cpu, const struct vmlat_config *config,
+				  const struct sk_buff *skb)
+{
+	return examine(cpu, config, skb, true, &cpu->lane.length);
+}
+
+/* Its flow and length are in the lane; what filter and sample say of it. */
+static __always_inline enum vmlat_refusal
+examine_arrival(struct cpu_state *cpu, const struct vmlat_config *config, const struct sk_buff *skb)
+{
+	enum vmlat_refusal refusal;
+
+	if (samples_all() && examine_plain(cpu, skb))
+		return filter_flow(&config->filter, &cpu->lane.flow);
+	refusal = examine_any(cpu, config, skb);
+	cpu->lane.flow = cpu->scratch.flow;
+	return refusal;
 }
 
 /* Its way begins with the tap's call that brought it, as far as that is known. */
-static __always_inline void begin_at_tap(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight, const struct tap_call *call,
-					 enum vmlat_hook hook)
+static __always_inline void begin_at_tap(struct vmlat_lane *lane, const struct arrival *arrival)
 {
+	const struct tap_call *call = arrival->call;
+
 	if (call) {
-		flight->pid = call->thread >> 32;
-		flight->begin_ns = call->ns;
-		hook = call->hook;
-		flight->batch = call->packets;
-		__builtin_memcpy(flight->comm, call->comm, sizeof(flight->comm));
+		lane->pid = call->thread >> 32;
+		lane->batch = call->packets;
+		__builtin_memcpy(lane->comm, call->comm, sizeof(lane->comm));
+		lane->stamp[0].ns = call->ns;
+		lane->stamp[0].hook = call->hook;
 	} else {
-		flight->pid = bpf_get_current_pid_tgid() >> 32;
-		flight->begin_ns = bpf_ktime_get_ns();
-		bpf_get_current_comm(flight->comm, sizeof(flight->comm));
+		lane->pid = bpf_get_current_pid_tgid() >> 32;
+		lane->batch = 1;
+		bpf_get_current_comm(lane->comm, sizeof(lane->comm));
+		lane->stamp[0].ns = bpf_ktime_get_ns();
+		lane->stamp[0].hook = arrival->early ? VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY
+						     : VMLAT_HOOK_NETIF_RECEIVE_SKB;
 	}
-	visit(ctx, cpu, flight, VMLAT_STAGE_TAP_IN, hook, flight->begin_ns);
+	lane->stamp[0].stage = VMLAT_STAGE_TAP_IN;
 }
 
-static __always_inline void begin_at_nic(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight)
+static __always_inline void begin_at_nic(struct vmlat_lane *lane)
 {
-	flight->begin_ns = bpf_ktime_get_ns();
-	visit(ctx, cpu, flight, VMLAT_STAGE_NIC, VMLAT_HOOK_NETIF_RECEIVE_SKB, flight->begin_ns);
+	lane->pid = 0;
+	lane->batch = 1;
+	lane->stamp[0].stage = VMLAT_STAGE_NIC;
+	lane->stamp[0].hook = VMLAT_HOOK_NETIF_RECEIVE_SKB;
+	lane->stamp[0].ns = bpf_ktime_get_ns();
+}
+
+/* Flow and length are there already. A tap where TX does not start may still bring another VM's RX. */
+static __always_inline void begin_lane(struct vmlat_lane *lane, const struct arrival *arrival,
+				       __u8 candidate, bool passed)
+{
+	const struct vmlat_interface *interface = arrival->interface;
+	const struct sk_buff *skb = arrival->skb;
+
+	*(__u64 *)&lane->visits = 0;
+	lane->visits = 1;
+	lane->direction = interface->roles & VMLAT_ROLE_TX_START ? VMLAT_TX : VMLAT_RX;
+	lane->candidate = candidate;
+	lane->passed = passed;
+	lane->skb = (__u64)skb;
+	lane->head = (__u64)skb->head;
+	lane->start = interface->device;
+	lane->interface = interface->index;
+	if (interface->roles & VMLAT_ROLE_TAP)
+		begin_at_tap(lane, arrival);
+	else
+		begin_at_nic(lane);
+	barrier();
+	lane->key = key_of(skb);
 }
 
 /* Give the flight to whoever meets it next, where its way leaves this call stack at once. */
@@ -173,28 +208,16 @@ static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight
 		flight_leaves(cpu, flight, VMLAT_TO_HOST);
 }
 
-/* A tap where TX does not start may still bring another VM's RX. */
-static __always_inline void begin_flight(void *ctx, struct cpu_state *cpu,
-					 struct vmlat_flight *flight, const struct arrival *arrival,
-					 __u8 candidate)
+/* Whether it may be in the lane until its next hook; without a tap's call it is looked at closely. */
+static __always_inline bool stays_in_lane(const struct arrival *arrival, __u8 candidate)
 {
 	__u32 roles = arrival->interface->roles;
 
-	flight->direction = roles & VMLAT_ROLE_TX_START ? VMLAT_TX : VMLAT_RX;
-	flight->candidate = candidate;
-	if (roles & VMLAT_ROLE_TAP)
-		begin_at_tap(ctx, cpu, flight, arrival->call,
-			     arrival->early ? VMLAT_HOOK_NETIF_RECEIVE_SKB_ENTRY
-					    : VMLAT_HOOK_NETIF_RECEIVE_SKB);
-	else
-		begin_at_nic(ctx, cpu, flight);
-	cpu->occupied = 1;
-	barrier();
-	flight->place = VMLAT_ON_CPU;
-	if (candidate)
-		return;
-	count_start(cpu, flight);
-	count_traffic(flight->interface, VMLAT_TX, flight->length);
+	if (features.stacks || arrival->early || candidate == VMLAT_PACKED)
+		return false;
+	if (candidate == VMLAT_CANDIDATE && !(roles & (VMLAT_ROLE_TAP | VMLAT_ROLE_ROUTED)))
+		return true;
+	return arrival->skb->dev->rx_handler && (!(roles & VMLAT_ROLE_TAP) || arrival->call);
 }
 
 /* What the packet is to begin with: VMLAT_STARTED for TX. */
@@ -203,7 +226,7 @@ static __always_inline __u8 beginning(const struct cpu_state *cpu,
 {
 	if (roles & VMLAT_ROLE_TX_START)
 		return VMLAT_STARTED;
-	if (!(roles & VMLAT_ROLE_TAP) && may_be_packed(config, &cpu->scratch.flow))
+	if (!(roles & VMLAT_ROLE_TAP) && may_be_packed(config, &cpu->lane.flow))
 		return VMLAT_PACKED;
 	return VMLAT_CANDIDATE;
 }
@@ -215,8 +238,7 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 {
 	const struct vmlat_interface *interface = arrival->interface;
 	const struct sk_buff *skb = arrival->skb;
-	__u32 length;
-	enum vmlat_refusal refusal = examine(cpu, config, skb, true, &length);
+	enum vmlat_refusal refusal = examine_arrival(cpu, config, skb);
 	__u8 candidate = beginning(cpu, config, interface->roles);
 	struct vmlat_flight *flight;
 
@@ -224,17 +246,20 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 		count_refusal(cpu, refusal);
 		return;
 	}
-	flight = new_flight(cpu);
-	if (!flight) {
-		if (candidate == VMLAT_STARTED || skb->dev->rx_handler) {
-			cpu->count.started++;
-			cpu->count.outcomes[VMLAT_EVICTED]++;
-		}
-		return;
+	begin_lane(&cpu->lane, arrival, candidate, refusal == VMLAT_PASSED);
+	if (candidate == VMLAT_STARTED) {
+		cpu->count.started++;
+		count_traffic(interface->index, VMLAT_TX, cpu->lane.length);
 	}
-	fill_flight(flight, cpu, skb, length, interface->index);
-	flight->passed = refusal == VMLAT_PASSED;
-	begin_flight(ctx, cpu, flight, arrival, candidate);
+	if (stays_in_lane(arrival, candidate))
+		return;
+	if (!leave_lane(LANE_AT_ONCE))
+		return;
+	flight = own_flight(cpu);
+	if (!flight)
+		return;
+	if (features.stacks)
+		take_stack(ctx, cpu, &flight->visit[0]);
 	hand_over(cpu, flight, skb, interface->roles, arrival->early);
 }
 
@@ -245,16 +270,35 @@ static __always_inline void count_seen(struct cpu_state *cpu, const struct arriv
 		return;
 	}
 	cpu->count.seen_tap++;
-	if (arrival->call)
-		arrival->call->delivered++;
+}
+
+/* What has its skb's address, or is in its call stack, was over without a word. */
+static __noinline int clear_way(struct cpu_state *cpu, __u64 key)
+{
+	struct vmlat_flight *flight;
+
+	if (cpu->lane.candidate)
+		cpu->lane.key = 0;
+	flight = current_flight(cpu);
+	if (flight && flight->carrier == key)
+		end_flight(cpu, flight, VMLAT_EVICTED, 0);
+	vacate_slot(cpu);
+	return 0;
+}
+
+/* A packet that is not measured: what was received before it has left this call stack. */
+static __always_inline int pass_by(struct cpu_state *cpu)
+{
+	return cpu->lane.key ? clear_way(cpu, 0) : 0;
 }
 
 /* A flight that netif_receive_skb_entry started is on this CPU from here on. */
-static __always_inline int continue_flight(struct cpu_state *cpu, const struct sk_buff *skb)
+static __noinline int continue_flight(struct cpu_state *cpu, const struct sk_buff *skb)
 {
 	struct vmlat_flight *flight;
 	__u32 role;
 
+	pass_by(cpu); /* another one that was received before */
 	flight = published_flight(key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL || flight->visits != 1 || !take_flight(cpu, flight))
 		return 0;
@@ -267,9 +311,25 @@ int packet_goes_up(__u64 address); /* bridge.h */
 
 static __always_inline int goes_up(const struct sk_buff *skb)
 {
-	struct cpu_state *cpu = this_cpu();
+	return packet_goes_up(number_of(this_cpu(), (__u64)skb));
+}
 
-	return cpu ? packet_goes_up(number_of(cpu, (__u64)skb)) : 0;
+/* Nothing starts, but what a call was given has come. */
+static __noinline int drain(struct cpu_state *cpu, const struct vmlat_config *config,
+			    const struct sk_buff *skb, bool early)
+{
+	const struct vmlat_interface *interface;
+
+	if (config && config->armed && early == !!features.receive_entry) {
+		interface = selected_interface(config, skb->dev, true);
+		if (!interface || !(interface->roles & VMLAT_ROLE_TAP))
+			return pass_by(cpu);
+		if (config->armed == VMLAT_DRAINING)
+			claim_call(cpu, (__u64)skb->dev);
+		else /* it may be of a call that nobody has noted */
+			tap_call_of(cpu, (__u64)skb->dev);
+	}
+	return pass_by(cpu);
 }
 
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb, bool early)
@@ -277,29 +337,27 @@ static __always_inline int packet_received(void *ctx, const struct sk_buff *skb,
 	const struct vmlat_config *config = configuration();
 	struct arrival arrival = { .skb = skb, .early = early };
 	const struct vmlat_interface *interface;
-	struct cpu_state *cpu;
+	struct cpu_state *cpu = this_cpu();
 
-	if (!config || !config->armed)
-		return 0;
+	if (!config || config->armed != VMLAT_ARMED)
+		return drain(cpu, config, skb, early);
 	interface = selected_interface(config, skb->dev, true);
 	if (!interface)
-		return 0;
+		return pass_by(cpu);
 	if (features.bridges && interface->roles == VMLAT_ROLE_BRIDGE)
 		return early ? 0 : goes_up(skb);
-	if (!(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
-		return 0;
-	if (early && !(interface->roles & VMLAT_ROLE_TAP))
-		return 0;
-	cpu = this_cpu();
-	if (!cpu)
-		return 0;
+	if (!(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)) ||
+	    (early && !(interface->roles & VMLAT_ROLE_TAP)))
+		return pass_by(cpu);
 	if (features.receive_entry && !early && interface->roles & VMLAT_ROLE_TAP)
 		return continue_flight(cpu, skb);
 	arrival.interface = interface;
 	if (interface->roles & VMLAT_ROLE_TAP)
-		arrival.call = tap_call_of(cpu, (__u64)skb->dev);
+		arrival.call = claim_call(cpu, (__u64)skb->dev);
 	count_seen(cpu, &arrival);
-	if (known.carriers)
+	if (cpu->lane.key || cpu->occupied)
+		clear_way(cpu, key_of(skb));
+	if (known.carriers || may_be_parked(key_of(skb)))
 		evict_stale(number_of(cpu, key_of(skb)));
 	start_packet(ctx, cpu, config, &arrival);
 	return 0;

@@ -9,6 +9,7 @@
 #define VMLAT_SEGMENTS_H
 
 enum {
+	KEYS_AT_ONCE = 32,
 	SEGMENTS = 128, /* followed at most; a 64 KiB packet at an MSS of 536 has 122 */
 	EEXIST = 17,
 	E2BIG = 7,
@@ -153,27 +154,76 @@ static __always_inline struct cut *cut_at(struct flight_slot *slot, __u64 exit)
 	return &slot->cut[exit];
 }
 
-/* Takes away the first `count` keys of that exit; 1 for the caller that took the first of them. */
-GLOBAL int remove_keys(__u32 index, __u32 exit, __u32 count)
+/*
+ * Takes away some of the `count` keys of that exit, from number `first` on; 1 for the caller that
+ * took that one.
+ */
+static __always_inline int take_keys(const struct flight_slot *slot, const struct cut *cut,
+				     __u32 first, __u32 count)
+{
+	struct segment key;
+	int won;
+
+	if (first >= count)
+		return 0;
+	count -= first;
+	key = slot->segment;
+	key.device = cut->device;
+	key.number += first * slot->segment_step;
+	won = !bpf_map_delete_elem(&segments, &key);
+	for (__u32 i = 1; i < KEYS_AT_ONCE && i < count; i++) {
+		key.number += slot->segment_step;
+		bpf_map_delete_elem(&segments, &key);
+	}
+	return won;
+}
+
+GLOBAL int remove_some_keys(__u32 index, __u32 exit, __u32 first, __u32 count)
 {
 	struct flight_slot *slot = slot_at(index);
 	const struct cut *cut = slot ? cut_at(slot, exit) : NULL;
-	__u64 keys = at_most(count, SEGMENTS);
-	struct segment key;
-	__u32 step;
-	int first;
 
-	if (!cut || !count)
+	return cut ? take_keys(slot, cut, first, count) : 0;
+}
+
+/* Takes away the first `count` keys of that exit; 1 for the caller that took the first of them. */
+static __always_inline int remove_keys(__u32 index, __u32 exit, __u32 count)
+{
+	int won = remove_some_keys(index, exit, 0, count);
+
+	for (__u32 i = KEYS_AT_ONCE; i < SEGMENTS && i < count; i += KEYS_AT_ONCE)
+		remove_some_keys(index, exit, i, count);
+	return won;
+}
+
+/* True for the caller that took the segments of that exit away. */
+static __always_inline bool remove_segments(__u32 slot, __u32 index, __u32 count)
+{
+	if (!remove_keys(slot, index, count))
+		return false;
+	__sync_fetch_and_add(&known.cuts, -1);
+	return true;
+}
+
+_Static_assert(FORGETTINGS *KEYS_AT_ONCE == SEGMENTS, "an exit's segments are all forgotten");
+
+/* A part of what the open exits have, FORGETTINGS for each exit, is found no more. */
+GLOBAL int forget_copy(__u32 index, __u32 n)
+{
+	struct flight_slot *slot = slot_at(index);
+	__u32 number = n / FORGETTINGS, first = n % FORGETTINGS * KEYS_AT_ONCE;
+	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, number) : NULL;
+	const struct cut *cut = exit ? cut_at(slot, number) : NULL;
+
+	if (!cut || exit->closed || !exit->skb) /* a part's has no skb, and no keys */
 		return 0;
-	key = slot->segment;
-	key.device = cut->device;
-	step = slot->segment_step;
-	first = !bpf_map_delete_elem(&segments, &key);
-	for (__u64 i = 1; i < keys; i++) {
-		key.number += step;
-		bpf_map_delete_elem(&segments, &key);
+	if (!exit->segments) {
+		if (!first)
+			remove_carrier(exit->skb);
+	} else if (take_keys(slot, cut, first, exit->segments) && !first) {
+		__sync_fetch_and_add(&known.cuts, -1);
 	}
-	return first;
+	return 0;
 }
 
 /* A key for each segment of that exit, or one that they share. 0 or -errno, and then none. */
@@ -219,25 +269,28 @@ static __always_inline bool same_segments(const struct flight_slot *slot, const 
 	       slot->segment_count == count;
 }
 
-/* Let this exit be that of the packet's segments. 0 or -errno. */
+/*
+ * Let this exit be that of the packet's segments, which have the key, and their payload behind so
+ * many bytes. 0 or -errno.
+ */
 static __always_inline int follow_segments(struct flight_slot *slot, __u32 index,
-					   const struct sk_buff *skb)
+					   const struct sk_buff *skb, const struct segment *key,
+					   __u32 headers)
 {
 	struct vmlat_exit *exit = exit_at(&slot->flight, index);
 	__u32 payload, count, size = gso_size(skb);
 	struct cut *cut = cut_at(slot, index);
-	struct segment key;
 	int error;
 
 	if (!exit || !cut || !size)
 		return -E2BIG;
-	payload = BPF_CORE_READ(skb, len) - read_segment(skb, &key);
+	payload = BPF_CORE_READ(skb, len) - headers;
 	count = (payload + size - 1) / size;
 	if (!slot->flight.cut) {
-		slot->segment = key;
+		slot->segment = *key;
 		slot->segment_count = count;
-		slot->segment_step = segment_step(&key, size);
-	} else if (!same_segments(slot, &key, count)) {
+		slot->segment_step = segment_step(key, size);
+	} else if (!same_segments(slot, key, count)) {
 		return -E2BIG;
 	}
 	cut->device = (__u64)BPF_CORE_READ(skb, dev);
@@ -256,11 +309,10 @@ static __always_inline int follow_segments(struct flight_slot *slot, __u32 index
 	return 0;
 }
 
-static __always_inline bool is_cut(const struct sk_buff *skb)
+/* As read_segment, of what was cut. */
+static __always_inline __u32 read_cut(const struct sk_buff *skb, struct segment *key)
 {
-	struct segment key;
-
-	return gso_size(skb) && read_segment(skb, &key);
+	return gso_size(skb) ? read_segment(skb, key) : 0;
 }
 
 /* Segments of the same numbers are on their way already, or there is no room for these. */
@@ -270,12 +322,13 @@ static __always_inline enum vmlat_outcome not_followed(int error)
 }
 
 /* The flight's packet is no more: from now on its segments are. */
-static __always_inline int go_on_in_segments(struct flight_slot *slot, const struct sk_buff *skb)
+static __always_inline int go_on_in_segments(struct flight_slot *slot, const struct sk_buff *skb,
+					     const struct segment *key, __u32 headers)
 {
 	struct vmlat_flight *flight = &slot->flight;
 	__u32 index = exit_of(flight, flight->carrier);
 	struct vmlat_exit *exit = exit_at(flight, index);
-	int error = follow_segments(slot, index, skb);
+	int error = follow_segments(slot, index, skb, key, headers);
 
 	if (!error && exit) {
 		flight->segments = exit->segments;
@@ -293,8 +346,13 @@ GLOBAL int original_is_cut(__u32 index, __u64 address)
 	const struct sk_buff *skb = (const struct sk_buff *)address;
 	struct flight_slot *slot = slot_at(index);
 	struct cpu_state *cpu = this_cpu();
+	struct segment key;
+	__u32 headers;
 
-	if (!cpu || !slot || !is_cut(skb) || !take_flight(cpu, &slot->flight))
+	if (!slot)
+		return 0;
+	headers = read_cut(skb, &key);
+	if (!headers || !take_flight(cpu, &slot->flight))
 		return 0;
 	give_slot_away(cpu, &slot->flight);
 	slot->flight.outcome = VMLAT_OUTCOME_COUNT;
@@ -305,7 +363,7 @@ GLOBAL int original_is_cut(__u32 index, __u64 address)
 	}
 	slot->flight.shared = 1;
 	slot->flight.place = VMLAT_LEAVING;
-	go_on_in_segments(slot, skb);
+	go_on_in_segments(slot, skb, &key, headers);
 	return 1;
 }
 
@@ -315,11 +373,16 @@ GLOBAL int copy_is_cut(__u32 index, __u32 role, __u64 address)
 	const struct sk_buff *skb = (const struct sk_buff *)address;
 	struct flight_slot *slot = slot_at(index);
 	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, role) : NULL;
+	struct segment key;
+	__u32 headers;
 	int error;
 
-	if (!exit || exit->segments || !is_cut(skb) || !remove_carrier(exit->skb))
+	if (!exit || exit->segments)
 		return 0;
-	error = follow_segments(slot, role, skb);
+	headers = read_cut(skb, &key);
+	if (!headers || !remove_carrier(exit->skb))
+		return 0;
+	error = follow_segments(slot, role, skb, &key, headers);
 	if (error) {
 		close_exit(exit, not_followed(error), bpf_ktime_get_ns());
 		end_shared(index, VMLAT_OUTCOME_COUNT);
@@ -374,7 +437,7 @@ GLOBAL int segment_done(__u32 index, __u32 role, __u32 outcome, __u32 count, __u
 	struct cut *cut = exit ? cut_at(slot, role) : NULL;
 	struct cpu_state *cpu = this_cpu();
 
-	if (!cpu || !cut)
+	if (!cut)
 		return 0;
 	/* on several CPUs, perhaps: each may see them all done, one removes the keys */
 	if (outcome == VMLAT_DROPPED)

@@ -7,29 +7,32 @@
 #ifndef VMLAT_BPF_STATISTICS_H
 #define VMLAT_BPF_STATISTICS_H
 
-enum { USUAL_VISITS = 8 }; /* of a packet: what has more costs more */
+_Static_assert((VMLAT_PAIRS & (VMLAT_PAIRS - 1)) == 0, "a mask bounds a pair");
 
-/* The distribution of this pair, or NULL: there is no room for another. */
+/* The distribution of this pair, or NULL: it has none so far. */
 static __always_inline struct vmlat_distribution *
 distribution_of(struct vmlat_statistics *statistics, __u64 pair)
 {
 	__u64 number;
 
 	barrier_var(pair);
-	if (pair >= VMLAT_PAIRS)
-		return NULL;
-	barrier_var(pair);
-	if (!statistics->segment[pair] && statistics->segments < VMLAT_SEGMENTS)
-		statistics->segment[pair] = ++statistics->segments;
-	/* read again: what the verifier knows of it is the same on both ways then */
-	number = *(volatile __u8 *)&statistics->segment[pair] - 1;
+	number = (__u64)statistics->segment[pair & (VMLAT_PAIRS - 1)] - 1;
 	barrier_var(number);
-	if (number >= VMLAT_SEGMENTS) {
-		statistics->unkept++;
+	if (number >= VMLAT_SEGMENTS)
 		return NULL;
-	}
 	barrier_var(number);
 	return &statistics->distribution[number];
+}
+
+/* Gives the pair one, if there is room for another. */
+static __always_inline void make_distribution(struct vmlat_statistics *statistics, __u64 pair)
+{
+	__u8 *segment;
+
+	barrier_var(pair);
+	segment = &statistics->segment[pair & (VMLAT_PAIRS - 1)];
+	if (!*segment && statistics->segments < VMLAT_SEGMENTS)
+		*segment = ++statistics->segments;
 }
 
 static __always_inline struct vmlat_statistics *statistics_of(struct cpu_state *cpu, __u32 row)
@@ -40,62 +43,37 @@ static __always_inline struct vmlat_statistics *statistics_of(struct cpu_state *
 	return cpus ? bpf_map_lookup_elem(cpus, &number) : NULL;
 }
 
-/* Of its many ways to a result the verifier sees one. */
-GLOBAL __u32 bucket_of(__u64 ns)
+/* Through memory: of its many ways to a bucket the verifier goes on with one. Softirqs are off. */
+static __always_inline __u64 bucket_of(struct cpu_state *cpu, __u64 ns)
 {
-	return vmlat_bucket(ns);
-}
-
-/*
- * The smaller and the larger of two times, which are less than 2^63 apart. Without a branch, which
- * would double the verifier's ways through what counts them, in every program that ends a flight.
- */
-static __always_inline __u64 below(__u64 a, __u64 b)
-{
-	__u64 difference = a - b, a_is_less = (__s64)difference >> 63;
-
-	barrier_var(a_is_less);
-	return difference & a_is_less;
-}
-
-static __always_inline __u64 smaller(__u64 a, __u64 b)
-{
-	return b + below(a, b);
-}
-
-static __always_inline __u64 larger(__u64 a, __u64 b)
-{
-	return a - below(a, b);
+	cpu->bucket = vmlat_bucket(ns);
+	return cpu->bucket;
 }
 
 /* True: it is the first in its bucket, or the longest of all. */
-static __always_inline bool count_time(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
+static __always_inline bool count_time(struct vmlat_distribution *times, __u64 ns, __u64 bucket)
 {
-	struct vmlat_distribution *times = distribution_of(statistics, pair);
-	__u64 bucket;
-	bool longest;
+	bool longest = ns > times->max;
 
-	if (!times)
-		return false;
-	bucket = bucket_of(ns);
 	barrier_var(bucket);
 	if (bucket >= VMLAT_BUCKETS)
 		return false;
 	barrier_var(bucket);
-	longest = ns > times->max;
 	times->count++;
 	times->sum += ns;
-	times->max = larger(ns, times->max);
-	times->min = smaller(ns, times->min);
+	if (longest)
+		times->max = ns;
+	if (ns < times->min)
+		times->min = ns;
 	return times->bucket[bucket]++ == 0 || longest;
 }
 
-/* The interface whose statistics this flight belongs to. */
-static __always_inline __u32 row_of(const struct vmlat_flight *flight)
+/* The interface at which the packet was delivered. */
+GLOBAL __u32 interface_of_exit(__u32 slot)
 {
-	if (flight->direction == VMLAT_TX)
-		return flight->interface;
-	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++) {
+	const struct vmlat_flight *flight = flight_at(slot);
+
+	for (__u32 i = 0; flight && i < VMLAT_EXITS && i < flight->exits; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
 		if (exit->closed && exit->outcome == VMLAT_COMPLETED)
@@ -104,84 +82,101 @@ static __always_inline __u32 row_of(const struct vmlat_flight *flight)
 	return VMLAT_INTERFACE_NONE;
 }
 
+/* The interface whose statistics this flight belongs to. */
+static __always_inline __u32 row_of(const struct vmlat_flight *flight)
+{
+	return flight->direction == VMLAT_TX ? flight->interface : interface_of_exit(flight->slot);
+}
+
 /* Visit `n` goes before those of the ones before it that were later. */
 GLOBAL int order_visit(__u32 slot, __u32 n)
 {
 	struct vmlat_flight *flight = flight_at(slot);
+	struct vmlat_visit visit;
+	__u64 at = n;
 
 	for (__u32 i = 0; flight && i < VMLAT_VISITS; i++) {
-		__u64 at = n - i;
-		struct vmlat_visit visit;
-
 		barrier_var(at);
 		if (at == 0 || at >= VMLAT_VISITS)
-			return 0;
+			break;
 		barrier_var(at);
 		if (flight->visit[at - 1].ns <= flight->visit[at].ns)
-			return 0;
+			break;
 		visit = flight->visit[at];
 		flight->visit[at] = flight->visit[at - 1];
 		flight->visit[at - 1] = visit;
+		at--;
 	}
 	return 0;
 }
 
 /* Segments and parts pass their stages side by side: into the order of time. */
-GLOBAL int order_visits(__u32 slot)
+static __always_inline void order_visits(const struct vmlat_flight *flight)
 {
-	struct vmlat_flight *flight = flight_at(slot);
-
-	for (__u32 i = 1; flight && i < VMLAT_VISITS && i < flight->visits; i++)
-		order_visit(slot, i);
-	return 0;
+	for (__u32 i = 1; i < VMLAT_VISITS && i < flight->visits; i++)
+		order_visit(flight->slot, i);
 }
 
 GLOBAL int count_flow(__u32 slot, __u32 interface); /* flows.h */
 
-/* Of the segment that ends with visit `n`, 1 or more. */
-static __always_inline __u32 pair_at(const struct vmlat_flight *flight, __u32 n)
+/* As count_time, also for the first time of a pair. */
+static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 pair, __u64 ns,
+				     __u64 bucket)
 {
-	return vmlat_pair_of(flight->direction,
-			     vmlat_pair(flight->visit[n - 1].stage, flight->visit[n].stage));
-}
+	struct vmlat_distribution *times = distribution_of(statistics, pair);
 
-static __always_inline __u64 time_at(const struct vmlat_flight *flight, __u32 n)
-{
-	return flight->visit[n].ns - flight->visit[n - 1].ns;
+	if (!times) {
+		make_distribution(statistics, pair);
+		times = distribution_of(statistics, pair);
+	}
+	if (times)
+		return count_time(times, ns, bucket);
+	statistics->unkept++;
+	return false;
 }
 
 /*
- * One of those of a long way: the verifier looks at it once, not for each. When user space has
- * swapped the map since the others were counted, it is unkept: it would be another interval's.
+ * Those that the packet in hand began to count in: user space may be taking them out, and waits for
+ * the programs that use them.
  */
-GLOBAL int count_late_segment(__u32 slot, __u32 row, __u32 n, __u32 interval)
+static __always_inline struct vmlat_statistics *statistics_in(struct cpu_state *cpu, __u32 row,
+							      __u32 interval)
 {
-	struct vmlat_flight *flight = flight_at(slot);
-	struct vmlat_statistics *statistics;
-	struct cpu_state *cpu = this_cpu();
-	__u64 at = n;
+	struct vmlat_statistics *statistics = statistics_of(cpu, row);
 
-	barrier_var(at);
-	if (!flight || !cpu || at < USUAL_VISITS || at >= VMLAT_VISITS)
-		return 0;
-	barrier_var(at);
-	statistics = statistics_of(cpu, row);
-	if (!statistics)
-		return 0;
-	if (statistics->interval == interval)
-		count_time(statistics, pair_at(flight, at), time_at(flight, at));
-	else
-		statistics->unkept++;
-	return 0;
+	if (statistics && statistics->interval == interval)
+		return statistics;
+	statistics = statistics_of(cpu, VMLAT_TAKEN_OUT);
+	return statistics && statistics->interval == interval ? statistics : NULL;
 }
 
-/* A completed flight. */
+/* The segment that ends with visit `n`. */
+GLOBAL int count_visit(__u32 row, __u32 interval, __u32 slot, __u32 n)
+{
+	struct cpu_state *cpu = this_cpu();
+	const struct vmlat_flight *flight = flight_at(slot);
+	struct vmlat_statistics *statistics = statistics_in(cpu, row, interval);
+	const struct vmlat_visit *from, *to;
+	__u64 before = n - 1;
+
+	barrier_var(before);
+	if (!flight || !statistics || before >= VMLAT_VISITS - 1)
+		return 0;
+	barrier_var(before);
+	from = &flight->visit[before];
+	to = from + 1;
+	return count_in(statistics,
+			vmlat_pair_of(flight->direction, vmlat_pair(from->stage, to->stage)),
+			to->ns - from->ns, bucket_of(cpu, to->ns - from->ns));
+}
+
+/* A completed flight: all times of a packet go to the same statistics. */
 static __always_inline void count_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
+	__u64 ns = flight->last_ns - flight->begin_ns;
 	struct vmlat_statistics *statistics;
-	__u32 direction, row;
+	__u32 row = row_of(flight), interval;
 
-	row = row_of(flight);
 	if (features.flows)
 		count_flow(flight->slot, row);
 	statistics = statistics_of(cpu, row);
@@ -189,13 +184,12 @@ static __always_inline void count_flight(struct cpu_state *cpu, struct vmlat_fli
 		cpu->count.uncounted++;
 		return;
 	}
-	direction = vmlat_pair_of(flight->direction, 0);
-	for (__u32 i = 1; i < USUAL_VISITS && i < flight->visits; i++)
-		count_time(statistics, pair_at(flight, i), time_at(flight, i));
-	for (__u32 i = USUAL_VISITS; i < VMLAT_VISITS && i < flight->visits; i++)
-		count_late_segment(flight->slot, row, i, statistics->interval);
-	if (count_time(statistics, direction + VMLAT_TOTAL, flight->last_ns - flight->begin_ns))
-		flight->remarkable = statistics->interval;
+	interval = statistics->interval;
+	if (count_in(statistics, vmlat_pair_of(flight->direction, VMLAT_TOTAL), ns,
+		     bucket_of(cpu, ns)))
+		flight->remarkable = interval;
+	for (__u32 i = 1; i < VMLAT_VISITS && i < flight->visits; i++)
+		count_visit(row, interval, flight->slot, i);
 }
 
 #endif

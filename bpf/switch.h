@@ -40,15 +40,12 @@ static __always_inline bool enters_datapath(enum vmlat_stage stage)
 	       (stage == VMLAT_STAGE_OVS_IN && !is_attached(VMLAT_HOOK_OVS_DP_PROCESS_PACKET));
 }
 
-static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb,
-					    enum vmlat_stage stage, enum vmlat_hook hook)
+static __noinline int flight_in_switch(void *ctx, struct cpu_state *cpu, const struct sk_buff *skb,
+				       enum vmlat_stage stage, enum vmlat_hook hook)
 {
-	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || is_idle(cpu))
-		return 0;
 	flight = continued_flight(cpu, skb, &role);
 	if (!flight && stage == VMLAT_STAGE_DATAPATH)
 		flight = returned_flight(cpu, skb, &role);
@@ -65,6 +62,18 @@ static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb
 	return 0;
 }
 
+static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb,
+					    enum vmlat_stage stage, enum vmlat_hook hook)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if ((in_lane(cpu, skb) && stamp_in_switch(cpu, stage, hook)) || is_idle(cpu))
+		return 0;
+	return flight_in_switch(ctx, cpu, skb, stage, hook);
+}
+
+int copy_misses(__u64 address, __u32 in_port);
+
 static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 					 const struct sw_flow_key___vmlat *key,
 					 const struct dp_upcall_info___vmlat *info,
@@ -76,16 +85,18 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 	__u8 command = 0;
 	__u32 role;
 
-	if (!cpu)
-		return 0;
 	cpu->upcalling = 0;
 	flight = flight_of_skb(cpu, skb, &role);
-	if (!flight || (role != ROLE_ORIGINAL && role != ROLE_PART))
+	if (flight ? role != ROLE_ORIGINAL && role != ROLE_PART : is_idle(cpu))
 		return 0;
-	settle_flight(cpu, flight);
 	READ_MODULE(command, info, cmd, false);
 	if (is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE)) /* who comes back has it */
 		READ_MODULE(in_port, key, phy.in_port, false);
+	if (!flight)
+		return command == OVS_PACKET_CMD_MISS___vmlat
+			       ? copy_misses(number_of(cpu, (__u64)skb), in_port)
+			       : 0;
+	settle_flight(cpu, flight);
 	if (command != OVS_PACKET_CMD_MISS___vmlat) {
 		if (role == ROLE_ORIGINAL)
 			copy_goes_up(cpu, flight, skb, in_port);
@@ -125,6 +136,19 @@ static __always_inline const struct net_device *vport_device(const struct vport_
 	return device;
 }
 
+/* An action has rewritten the packet since its last output, and so given it another buffer. */
+static __always_inline bool shares_new_buffer(struct vmlat_flight *flight,
+					      const struct sk_buff *skb)
+{
+	const struct sk_buff *original = (const struct sk_buff *)flight->carrier;
+	__u64 head = (__u64)BPF_CORE_READ(original, head);
+
+	if (head != (__u64)BPF_CORE_READ(skb, head))
+		return false;
+	flight->head = head;
+	return true;
+}
+
 /* The flight that a clone in this CPU's call stack is of, or NULL. */
 static __always_inline struct vmlat_flight *copied_flight(struct cpu_state *cpu,
 							  const struct sk_buff *skb)
@@ -132,13 +156,33 @@ static __always_inline struct vmlat_flight *copied_flight(struct cpu_state *cpu,
 	struct vmlat_flight *flight = current_flight(cpu);
 	__u32 role;
 
-	if (flight && !flight->candidate && shares_buffer(flight, skb))
+	if (flight && !flight->candidate &&
+	    (shares_buffer(flight, skb) || shares_new_buffer(flight, skb)))
 		return flight;
 	flight = published_flight((__u64)BPF_CORE_READ(skb, head), &role);
 	if (!flight || role != ROLE_HEAD)
 		return NULL;
 	settle_flight(cpu, flight);
 	return flight;
+}
+
+/*
+ * A clone that an action has looked up again (recirculation, with actions behind it) goes up. It is
+ * not followed, but is no answer for another packet either.
+ */
+GLOBAL int copy_misses(__u64 address, __u32 in_port)
+{
+	const struct sk_buff *skb = (const struct sk_buff *)address;
+	struct cpu_state *cpu = this_cpu();
+
+	if (!copied_flight(cpu, skb) || !read_content(SOFTIRQS_OFF, address, 0))
+		return 0;
+	cpu->scratch.content.in_port = in_port;
+	cpu->upcalling = key_of(skb);
+	cpu->upcalled.slot = NO_SLOT;
+	cpu->upcalled_parted = 0;
+	insert_nobodys_upcall(&cpu->scratch.content);
+	return 0;
 }
 
 static __always_inline void set_device(struct vmlat_device *id, const struct net_device *device)
@@ -192,6 +236,9 @@ static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *s
 	way->cpu = cpu->number;
 	way->port_hook = hook;
 	way->beyond = 0;
+	way->host_head = transmit_function(device, false) == features.internal_dev_xmit
+				 ? (__u64)BPF_CORE_READ(skb, head)
+				 : 0;
 	evict_stale(number_of(cpu, key_of(skb)));
 	if (!insert_carrier(key_of(skb), flight, index))
 		close_exit(exit, VMLAT_EVICTED, way->port_ns);
@@ -213,7 +260,7 @@ static __noinline int original_leaves(struct vmlat_flight *flight, const struct 
 static __always_inline int part_leaves(struct cpu_state *cpu, struct vmlat_flight *flight,
 				       const struct sk_buff *skb, bool to_host)
 {
-	remove_carrier((__u64)BPF_CORE_READ(skb, head));
+	forget_head(ROLE_PART, skb);
 	if (to_host && remove_carrier(key_of(skb)))
 		part_done(flight->slot, ROLE_PART, VMLAT_EXITS, VMLAT_DIVERTED);
 	return 0;
@@ -250,28 +297,43 @@ static __always_inline int flight_leaves_by(void *ctx, struct cpu_state *cpu,
 	return 0;
 }
 
-static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
-						const struct sk_buff *skb, bool direct)
+/* What is in the lane goes on there, if it leaves for another device than the host. */
+static __always_inline bool leaves_in_lane(struct cpu_state *cpu, const struct net_device *device,
+					   bool direct)
 {
-	const struct net_device *device;
-	struct cpu_state *cpu = this_cpu();
+	return !cpu->lane.candidate &&
+	       transmit_function(device, direct) != features.internal_dev_xmit &&
+	       stamp(&cpu->lane, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND);
+}
+
+static __noinline int flight_leaves_switch(void *ctx, struct cpu_state *cpu,
+					   const struct net_device *device,
+					   const struct sk_buff *skb)
+{
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || is_idle(cpu))
-		return 0;
 	flight = leaving_flight(cpu, skb, &role);
 	if (!flight)
 		flight = returned_flight(cpu, skb, &role);
 	if (!flight)
-		return copy_leaves(cpu, skb, vport_device(vport, direct),
-				   VMLAT_HOOK_OVS_VPORT_SEND);
+		return copy_leaves(cpu, skb, device, VMLAT_HOOK_OVS_VPORT_SEND);
 	if (role != ROLE_ORIGINAL && role != ROLE_PART)
 		return 0;
 	settle_flight(cpu, flight);
-	device = vport_device(vport, direct);
 	return flight_leaves_by(ctx, cpu, flight, role, skb, device, VMLAT_HOOK_OVS_VPORT_SEND,
-				transmit_function(device, direct) == features.internal_dev_xmit);
+				transmit_function(device, false) == features.internal_dev_xmit);
+}
+
+static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
+						const struct sk_buff *skb, bool direct)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if ((in_lane(cpu, skb) && leaves_in_lane(cpu, vport_device(vport, direct), direct)) ||
+	    is_idle(cpu))
+		return 0;
+	return flight_leaves_switch(ctx, cpu, vport_device(vport, direct), skb);
 }
 
 #endif

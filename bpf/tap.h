@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * A tap's entry functions, tun_get_user and tun_sendmsg: a packet that becomes an skb of that
- * tap, on that thread, before the call is over, left the VM when the call began. The packet
+ * tap, on that thread, in that call, left the VM when the call began. The packet
  * itself is not there yet: vhost-net hands over up to 64 at once (VHOST_NET_BATCH), each
  * already copied (TUN_MSG_PTR, 4.20), and tun_get_user has it in user memory still.
  *
- * One call is remembered per CPU, with its thread: 5.10 has no task storage. A call that
+ * One call is remembered per CPU, with its thread: 5.10 has no task storage. It is over when it has
+ * brought as many packets as were handed over, or when the next one begins: nobody waits for its
+ * return, whose hook each packet would pay for. A call that
  * migrates before its packets appear is a missing stamp. One that migrates to a CPU where an
- * older call of the same thread never ended, since that one migrated too, would get the older
+ * older call of the same thread brought less than it was given would get the older
  * one's: it is not taken when it is too old.
  */
 #ifndef VMLAT_TAP_H
@@ -68,67 +70,70 @@ static __always_inline void name_thread(struct tap_call *call)
 	bpf_get_current_comm(call->comm, sizeof(call->comm));
 }
 
+/* The call before is over, whatever it has brought. */
+static __always_inline void settle_call(struct cpu_state *cpu)
+{
+	if (cpu->handed_over) {
+		cpu->count.given += cpu->handed_over;
+		cpu->count.delivered += cpu->handed_over - cpu->left;
+	}
+	cpu->handed_over = 0;
+	cpu->left = 0; /* until all of the next one is written */
+}
+
+/* `packets` 0: another call within this one brings them. */
 static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct net_device *device,
 					   bool direct, __u16 packets)
 {
 	const struct vmlat_config *config = configuration();
 	const struct vmlat_interface *interface;
-	struct tap_call *call;
-	struct cpu_state *cpu;
+	struct cpu_state *cpu = this_cpu();
+	struct tap_call *call = &cpu->tap_call;
 
-	if (!config || !config->armed || !device)
+	if (!config || !device)
+		return 0;
+	if (!config->armed)
 		return 0;
 	interface = selected_interface(config, device, direct);
 	if (!interface)
 		interface = new_tap(config, device, direct, true);
 	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
 		return 0;
-	cpu = this_cpu();
-	if (!cpu)
-		return 0;
-	call = &cpu->tap_call;
+	settle_call(cpu);
 	call->thread = bpf_get_current_pid_tgid();
 	call->device = (__u64)device;
 	call->ns = bpf_ktime_get_ns();
 	call->jiffies = bpf_jiffies64();
 	call->hook = hook;
 	call->packets = packets ? packets : 1;
-	call->given = packets;
-	call->delivered = 0;
 	name_thread(call);
+	barrier();
+	cpu->left = call->packets;
+	cpu->handed_over = config->armed == VMLAT_DRAINING ? 0 : packets;
 	return 0;
 }
 
-/* A packet that is in this CPU's slot still has left its call stack unseen. */
-static __always_inline int tap_call_ends(void)
-{
-	const struct vmlat_config *config;
-	struct cpu_state *cpu = this_cpu();
-	struct vmlat_flight *flight;
-
-	if (!cpu || !cpu->tap_call.thread || cpu->tap_call.thread != bpf_get_current_pid_tgid())
-		return 0;
-	cpu->tap_call.thread = 0;
-	config = configuration();
-	if (config && config->armed) { /* else its packets may not have been looked at */
-		cpu->count.given += cpu->tap_call.given;
-		cpu->count.delivered += cpu->tap_call.delivered;
-	}
-	flight = current_flight(cpu);
-	if (flight && !flight->candidate)
-		publish_late(cpu, flight);
-	return 0;
-}
-
-/* The running call that brought a packet of this device, or NULL. */
+/* The call that brings a packet of this device, or NULL. */
 static __always_inline struct tap_call *tap_call_of(struct cpu_state *cpu, __u64 device)
 {
 	enum { TOO_OLD_JIFFIES = 1000 }; /* 1 to 10 s */
+	struct tap_call *call = &cpu->tap_call;
 
-	if (cpu->tap_call.device != device || cpu->tap_call.thread != bpf_get_current_pid_tgid() ||
-	    bpf_jiffies64() - cpu->tap_call.jiffies > TOO_OLD_JIFFIES)
+	if (!cpu->left || call->device != device || call->thread != bpf_get_current_pid_tgid() ||
+	    bpf_jiffies64() - call->jiffies > TOO_OLD_JIFFIES)
 		return NULL;
-	return &cpu->tap_call;
+	cpu->left--;
+	return call;
+}
+
+/* As tap_call_of. A packet that no call brings is that of one which began on another CPU. */
+static __always_inline struct tap_call *claim_call(struct cpu_state *cpu, __u64 device)
+{
+	struct tap_call *call = tap_call_of(cpu, device);
+
+	if (!call && is_attached(VMLAT_HOOK_TUN_GET_USER) && is_attached(VMLAT_HOOK_TUN_SENDMSG))
+		cpu->count.delivered++;
+	return call;
 }
 
 #endif

@@ -32,7 +32,7 @@ static __always_inline int packet_unpacked(const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	__u32 length, role;
 
-	if (!cpu || !config)
+	if (!config)
 		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL || flight->candidate != VMLAT_PACKED ||
@@ -49,7 +49,12 @@ static __always_inline int packet_unpacked(const struct sk_buff *skb)
 	flight->head = (__u64)BPF_CORE_READ(skb, head);
 	flight->last_ns = bpf_ktime_get_ns();
 	count_start(cpu, flight);
+	/* what GRO frees, then, it frees without a word */
+	flight->late = !is_attached(VMLAT_HOOK_NAPI_GRO_RECEIVE_ENTRY) ||
+		       !is_attached(VMLAT_HOOK_NAPI_GRO_RECEIVE_EXIT);
 	flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+	if (BPF_CORE_READ(skb, dev, rx_handler))
+		flight->left = VMLAT_HERE; /* to a switch, unless GRO joins it to another */
 	return 0;
 }
 
@@ -59,7 +64,7 @@ static __always_inline int gro_begins(const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	__u32 role;
 
-	if (!cpu || !known.carriers)
+	if (!known.carriers)
 		return 0;
 	flight = published_flight(key_of(skb), &role);
 	cpu->merging = flight && role == ROLE_ORIGINAL && !flight->candidate ? key_of(skb) : 0;
@@ -75,7 +80,7 @@ static __always_inline int gro_returns(int result)
 	__u64 key;
 	__u32 role;
 
-	if (!cpu || !cpu->merging)
+	if (!cpu->merging)
 		return 0;
 	key = cpu->merging;
 	cpu->merging = 0;

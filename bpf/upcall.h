@@ -32,8 +32,6 @@ GLOBAL int read_headers(__u32 which, __u64 address)
 	struct cpu_state *cpu = this_cpu();
 	struct scratch *scratch;
 
-	if (!cpu)
-		return 0;
 	scratch = scratch_of(cpu, which);
 	if (!read_ethernet((const struct sk_buff *)address, scratch))
 		return 0;
@@ -55,8 +53,6 @@ GLOBAL int read_content(__u32 which, __u64 address, __u32 headers_only)
 	struct content *content;
 	__u32 length, linear, l3, size;
 
-	if (!cpu)
-		return 0;
 	scratch = scratch_of(cpu, which);
 	content = &scratch->content;
 	length = BPF_CORE_READ(skb, len);
@@ -117,6 +113,18 @@ static __always_inline bool is_waiting(const struct vmlat_flight *flight)
 }
 
 /*
+ * What has gone up may be answered after its flight has expired, and the answer is nobody's then: as
+ * long as that may be, what else has its content cannot be told from it.
+ */
+static __always_inline bool is_answerable(const struct upcall *entry, __u64 now)
+{
+	const struct vmlat_config *config = configuration();
+
+	return !config || now - entry->ns <= VMLAT_ANSWERED_WITHIN * config->timeout_ns ||
+	       is_waiting(flight_of(&entry->flight));
+}
+
+/*
  * Enter the flight under this content. False, with *outcome: it cannot be told from another one
  * that is up, or there is no room.
  */
@@ -124,14 +132,12 @@ static __noinline bool insert_upcall(const struct content *content,
 				     const struct vmlat_flight *flight, __u32 *outcome)
 {
 	struct upcall entry = { .flight = ref_of(flight), .pending = 1 }, *other;
-	const struct vmlat_config *config = configuration();
 
 	entry.ns = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&upcalls, content, &entry, BPF_NOEXIST) == 0)
 		return true;
 	other = bpf_map_lookup_elem(&upcalls, content);
-	if (other && config && entry.ns - other->ns > config->timeout_ns &&
-	    !is_waiting(flight_of(&other->flight))) {
+	if (other && !is_answerable(other, entry.ns)) {
 		*other = entry; /* what it was for never came back */
 		return true;
 	}
@@ -144,6 +150,25 @@ static __noinline bool insert_upcall(const struct content *content,
 		return true; /* parts of one packet need not be told apart */
 	other->ambiguous = 1;
 	return false;
+}
+
+enum { NO_SLOT = 0xffffffff };
+
+/* The same of what has no record: whoever else has its content while it is up cannot be told from it. */
+static __always_inline void insert_nobodys_upcall(const struct content *content)
+{
+	struct upcall entry = { .flight = { .slot = NO_SLOT }, .pending = 1 }, *other;
+
+	entry.ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&orphans, 1);
+	if (bpf_map_update_elem(&upcalls, content, &entry, BPF_NOEXIST) == 0)
+		return;
+	other = bpf_map_lookup_elem(&upcalls, content);
+	if (!other)
+		return;
+	__sync_fetch_and_add(&other->pending, 1);
+	other->ns = entry.ns;
+	other->ambiguous = 1;
 }
 
 /* One packet of this content is not up any more. */
@@ -162,22 +187,16 @@ static __always_inline void forget_content(const struct content *content)
 		release_upcall(content, entry);
 }
 
-/* What is left in upcalls of a flight that ends while it is up. */
+/* A flight ends while it is up: what it has in upcalls stays, for an answer may come yet. */
 static __always_inline void forget_upcall(struct vmlat_flight *flight)
 {
 	struct flight_slot *slot = slot_at(flight->slot);
-	struct upcall *entry;
 
 	if (!slot)
 		return;
 	if (flight->place == VMLAT_PARTED)
 		flight->segments_lost = flight->segments - (slot->parts.done - slot->parts.lost);
-	entry = flight->place == VMLAT_UPCALLED ? bpf_map_lookup_elem(&upcalls, &slot->content)
-						: NULL;
-	if (entry && !entry->ambiguous && refers_to(&entry->flight, flight))
-		release_upcall(&slot->content, entry);
-	else
-		__sync_fetch_and_add(&orphans, 1);
+	__sync_fetch_and_add(&orphans, 1);
 }
 
 /* How many segments the packet is cut into on its way up. */
@@ -299,6 +318,7 @@ static __noinline int part_goes_up(struct cpu_state *cpu, struct vmlat_flight *f
 	if (!read_content(SOFTIRQS_OFF, number_of(cpu, (__u64)skb), 0) ||
 	    !remove_carrier(key_of(skb)))
 		return 0;
+	forget_head(ROLE_PART, skb);
 	cpu->scratch.content.in_port = in_port;
 	begin_upcall(cpu, flight, key_of(skb));
 	if (!insert_upcall(&cpu->scratch.content, flight, &outcome))
@@ -314,7 +334,7 @@ static __always_inline int packet_is_queued(const struct sk_buff *skb)
 	struct vmlat_flight *flight;
 	struct flight_slot *slot;
 
-	if (!cpu || !cpu->upcalling || !cpu->upcalled_parted)
+	if (!cpu->upcalling || !cpu->upcalled_parted)
 		return 0;
 	flight = flight_of(&cpu->upcalled);
 	slot = slot_at(cpu->upcalled.slot);
@@ -354,7 +374,7 @@ GLOBAL int finish_parts(__u32 index)
 	struct vmlat_flight *flight;
 	bool completed = false;
 
-	if (!slot || !cpu || !take_token(&slot->flight))
+	if (!slot || !take_token(&slot->flight))
 		return 0;
 	flight = &slot->flight;
 	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
@@ -437,10 +457,12 @@ static __always_inline int upcall_returned(long error)
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight;
 
-	if (!cpu || !cpu->upcalling)
+	if (!cpu->upcalling)
 		return 0;
 	cpu->upcalling = 0;
 	flight = flight_of(&cpu->upcalled);
+	if (!flight && error < 0 && cpu->upcalled.slot == NO_SLOT)
+		forget_content(&cpu->scratch.content);
 	if (!flight)
 		return 0;
 	if (flight->place == VMLAT_PARTED && cpu->upcalled_parted)
@@ -464,12 +486,15 @@ static __always_inline int upcall_returned(long error)
 
 /* --- and back --- */
 
+/* What a content says of the packet that has come back with it. */
+enum answer { ANSWER_UNKNOWN, ANSWER_LATE, ANSWER_KNOWN };
+
 /*
  * The flight that this content brings back, or NULL. With twins nobody knows which of them it
  * is: the one that has a record ends as ambiguous, the entry stays until each of them has come.
  */
 static __always_inline struct vmlat_flight *
-flight_comes_back(struct cpu_state *cpu, const struct content *content, bool *known)
+flight_comes_back(struct cpu_state *cpu, const struct content *content, enum answer *answer)
 {
 	struct upcall *entry = bpf_map_lookup_elem(&upcalls, content);
 	struct vmlat_flight *flight;
@@ -477,12 +502,14 @@ flight_comes_back(struct cpu_state *cpu, const struct content *content, bool *kn
 
 	if (!entry)
 		return NULL;
-	*known = true;
 	flight = flight_of(&entry->flight);
 	ambiguous = entry->ambiguous;
 	release_upcall(content, entry);
-	if (!is_waiting(flight))
+	if (!is_waiting(flight)) {
+		*answer = ambiguous ? ANSWER_KNOWN : ANSWER_LATE;
 		return NULL;
+	}
+	*answer = ANSWER_KNOWN;
 	if (!ambiguous)
 		return flight;
 	end_flight(cpu, flight, VMLAT_AMBIGUOUS, 0);
@@ -529,22 +556,23 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	__u64 now = bpf_ktime_get_ns();
 	struct cpu_state *cpu = this_cpu();
 	struct scratch *scratch;
-	bool known = false;
+	enum answer answer = ANSWER_UNKNOWN;
 	__u16 in_port;
 
-	if (!cpu || !config)
+	if (!config)
 		return 0;
-	scratch = &cpu->reinject;
+	scratch = scratch_of(cpu, THREAD);
 	in_port = port_attribute(key);
-	for (int headers_only = 0; headers_only < 2 && !known; headers_only++) {
+	for (int headers_only = 0; headers_only < 2 && answer == ANSWER_UNKNOWN; headers_only++) {
 		if (!read_content(THREAD, number_in_thread(cpu, (__u64)skb), headers_only))
 			return 0;
 		scratch->content.in_port = in_port;
-		flight = flight_comes_back(cpu, &scratch->content, &known);
+		flight = flight_comes_back(cpu, &scratch->content, &answer);
 	}
 	if (!samples_all() && !scratch->flow.family)
 		know_by_mac(&scratch->flow, scratch->content.mac);
-	if (!known && config->armed && choose_flow(&config->filter, &scratch->flow) == VMLAT_PASSED)
+	if (answer != ANSWER_KNOWN && config->armed == VMLAT_ARMED &&
+	    choose_flow(&config->filter, &scratch->flow) == VMLAT_PASSED)
 		cpu->count.unstarted++;
 	if (!flight)
 		return 0;
@@ -564,15 +592,13 @@ GLOBAL int comes_back_untold(__u64 address)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_flight *flight = NULL;
+	enum answer answer = ANSWER_UNKNOWN;
 	__u64 head;
-	bool known = false;
 
-	if (!cpu)
-		return 0;
-	for (int headers_only = 0; headers_only < 2 && !known; headers_only++) {
+	for (int headers_only = 0; headers_only < 2 && answer == ANSWER_UNKNOWN; headers_only++) {
 		if (!read_content(SOFTIRQS_OFF, address, headers_only))
 			return 0;
-		flight = flight_comes_back(cpu, &cpu->scratch.content, &known);
+		flight = flight_comes_back(cpu, &cpu->scratch.content, &answer);
 	}
 	if (!flight)
 		return 0;

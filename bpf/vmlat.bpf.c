@@ -9,15 +9,28 @@
 
 #define GLOBAL __attribute__((noinline)) /* what for: see flights.h */
 
+/*
+ * An address as a number: the verifier lets a program compute with no other part of it. In 32-bit
+ * instructions, or it would be one of 64 bits with its upper half cut off.
+ */
+#define LOW_HALF(address)                                                    \
+	({                                                                   \
+		__u32 low;                                                   \
+		asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(address))); \
+		low;                                                         \
+	})
+
 #include "hooks.h"
 #include "config.h"
 #include "maps.h"
 #include "packet.h"
 #include "filter.h"
 #include "sampling.h"
+#include "parking.h"
 #include "flights.h"
 #include "statistics.h"
 #include "flows.h"
+#include "lane.h"
 #include "adopt.h"
 #include "tap.h"
 #include "fragments.h"
@@ -64,19 +77,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 		return body;                                                   \
 	}
 
-/* The same, of which nothing is read. */
-#define RETURN_HOOK(function, body)          \
-	SEC("?kretprobe/" #function)         \
-	int function##__kretprobe(void *ctx) \
-	{                                    \
-		return body;                 \
-	}                                    \
-	SEC("?fexit/" #function)             \
-	int function##__fexit(void *ctx)     \
-	{                                    \
-		return body;                 \
-	}
-
 SEC("?tp_btf/netif_receive_skb")
 int BPF_PROG(netif_receive_skb__tp, struct sk_buff *skb)
 {
@@ -97,39 +97,40 @@ HOOK(tun_sendmsg, (struct socket * socket, struct msghdr *message),
      tap_call_begins(VMLAT_HOOK_TUN_SENDMSG, tun_device_of_socket(socket), false,
 		     batched_packets(message)))
 
-RETURN_HOOK(tun_get_user, tap_call_ends())
-
-RETURN_HOOK(tun_sendmsg, tap_call_ends())
-
 HOOK(internal_dev_xmit, (struct sk_buff * skb),
      packet_in_switch(ctx, skb, VMLAT_STAGE_OVS_IN, VMLAT_HOOK_INTERNAL_DEV_XMIT))
 
-/* Asked before the skb is, which an rx_handler's hook has to read. */
-static __always_inline bool nothing_to_meet(void)
+/*
+ * Asked before the skb is, which an rx_handler's hook has to read. It is known what comes to a port
+ * when something was just received, and is in the lane: any other packet would have been received, too.
+ */
+static __always_inline bool skb_is_known(enum vmlat_stage stage, enum vmlat_hook hook)
 {
-	const struct cpu_state *cpu = this_cpu();
+	struct cpu_state *cpu = this_cpu();
 
-	return !cpu || is_idle(cpu);
+	if (cpu->lane.key && cpu->lane.visits == 1)
+		return stamp_in_switch(cpu, stage, hook);
+	return is_idle(cpu);
 }
 
 /*
  * An rx_handler: its argument is a pointer to a pointer, which the verifier does not take from ctx
  * (6.1); bpf_get_func_arg does (5.17).
  */
-#define PORT_HOOK(function, stage, hook)                                                  \
-	SEC("?kprobe/" #function)                                                         \
-	int BPF_KPROBE(function##__kprobe, struct sk_buff **pointer)                      \
-	{                                                                                 \
-		return nothing_to_meet() ? 0 : packet_at_port(ctx, pointer, stage, hook); \
-	}                                                                                 \
-	SEC("?fentry/" #function)                                                         \
-	int function##__fentry(void *ctx)                                                 \
-	{                                                                                 \
-		__u64 pointer;                                                            \
-                                                                                          \
-		if (nothing_to_meet() || bpf_get_func_arg(ctx, 0, &pointer))              \
-			return 0;                                                         \
-		return packet_at_port(ctx, (struct sk_buff **)pointer, stage, hook);      \
+#define PORT_HOOK(function, stage, hook)                                                          \
+	SEC("?kprobe/" #function)                                                                 \
+	int BPF_KPROBE(function##__kprobe, struct sk_buff **pointer)                              \
+	{                                                                                         \
+		return skb_is_known(stage, hook) ? 0 : packet_at_port(ctx, pointer, stage, hook); \
+	}                                                                                         \
+	SEC("?fentry/" #function)                                                                 \
+	int function##__fentry(void *ctx)                                                         \
+	{                                                                                         \
+		__u64 pointer;                                                                    \
+                                                                                                  \
+		if (skb_is_known(stage, hook) || bpf_get_func_arg(ctx, 0, &pointer))              \
+			return 0;                                                                 \
+		return packet_at_port(ctx, (struct sk_buff **)pointer, stage, hook);              \
 	}
 
 static __always_inline int packet_at_port(void *ctx, struct sk_buff **pointer,
@@ -268,6 +269,22 @@ int BPF_PROG(consume_skb__tp, struct sk_buff *skb)
 }
 
 /*
+ * Run by user space (BPF_PROG_TEST_RUN) before the trace: these slots are free, the first is taken
+ * first. 0, or 1: they have no room.
+ */
+SEC("?raw_tp/vmlat_fill")
+int fill(struct vmlat_fill *args)
+{
+	for (int i = VMLAT_FILL - 1; i >= 0; i--) {
+		__u32 slot = args->first + i;
+
+		if (slot < args->end && bpf_map_push_elem(&free_slots, &slot, 0))
+			return 1;
+	}
+	return 0;
+}
+
+/*
  * Run by user space (BPF_PROG_TEST_RUN) for a flight that has been silent for --timeout, or
  * that is still open at the end: on the CPU that knows it, where a place has one.
  */
@@ -278,12 +295,19 @@ int expire(struct vmlat_expire *args)
 	struct vmlat_flight *flight = flight_of(&ref);
 	enum vmlat_outcome outcome = args->outcome;
 	struct cpu_state *cpu = this_cpu();
+	bool elsewhere = args->anywhere >= 0;
 
-	if (!cpu || !flight || outcome >= VMLAT_OUTCOME_COUNT || flight->last_ns != args->last_ns)
+	if (args->slot == VMLAT_LANE)
+		return elsewhere ? lane_is_lost(args->anywhere) : lane_was_left(cpu, args->last_ns);
+	if (args->slot == VMLAT_PARKED)
+		return parked_is_silent(cpu, args);
+	if (!flight || outcome >= VMLAT_OUTCOME_COUNT || flight->last_ns != args->last_ns)
 		return 0;
-	if ((flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) &&
-	    flight->cpu != cpu->number && !args->anywhere)
-		return 0;
+	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
+		if (flight->cpu != cpu->number && !elsewhere)
+			return 0;
+		flight->cpu = cpu->number;
+	}
 	if (outcome == VMLAT_EXPIRED && flight->left)
 		outcome = VMLAT_DIVERTED;
 	if (flight->place == VMLAT_LEAVING)
@@ -292,6 +316,7 @@ int expire(struct vmlat_expire *args)
 		if (!take_flight(cpu, flight))
 			return 0;
 		forget_upcall(flight);
+		flight->cpu = cpu->number;
 		flight->place = VMLAT_ON_CPU;
 		if (flight->outcome != VMLAT_OUTCOME_COUNT)
 			outcome = flight->outcome;

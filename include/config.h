@@ -3,16 +3,18 @@
 #ifndef VMLAT_CONFIG_H
 #define VMLAT_CONFIG_H
 
-#include "counters.h"
+#include "cpu.h"
 #include "flow_count.h"
 #include "histogram.h"
 
 enum {
 	VMLAT_INTERFACES = 1024, /* known at once */
+	VMLAT_TAKEN_OUT = VMLAT_INTERFACES, /* in place of one: what is taken out */
 	VMLAT_INTERFACE_NONE = 0xffffffff,
 	VMLAT_TUNNEL_PORTS = 8, /* UDP ports that tunnels of the host listen on */
 	VMLAT_SPARES = 4, /* places kept free for taps that the BPF side sees first */
 	VMLAT_IFNAME = 16,
+	VMLAT_ANSWERED_WITHIN = 2, /* timeouts; a later answer may be taken for another's */
 };
 
 /* What a device is to the trace. */
@@ -73,6 +75,13 @@ struct vmlat_filter {
 	__u32 active; /* any of the above is set: what is not IP does not match */
 };
 
+enum vmlat_armed {
+	VMLAT_DISARMED,
+	VMLAT_ARMED,
+	VMLAT_DRAINING, /* no more, though the calls that bring some may not be over */
+	VMLAT_ARMING, /* not yet, though calls that bring some are noted */
+};
+
 enum vmlat_protocol {
 	VMLAT_TCP = 1,
 	VMLAT_UDP = 2,
@@ -84,7 +93,7 @@ struct vmlat_config {
 	struct vmlat_filter filter;
 	__u64 threshold_ns;
 	__u32 outcomes; /* bit mask of the outcomes to report */
-	__u32 armed; /* packets may start */
+	__u32 armed; /* enum vmlat_armed: packets may start */
 	__u32 summary; /* of completed packets, report the remarkable ones only */
 	__u32 pad;
 	__u64 timeout_ns; /* --timeout: what was silent for so long is forgotten */
@@ -115,15 +124,24 @@ struct vmlat_features {
 	__u64 per_cpu_offset; /* address of the array that has each CPU's */
 	__u64 preempt_count; /* of each CPU (x86-64), by that offset; 0: none */
 	__u64 pcpu_hot; /* the same, the structure that it is in (6.2 to 6.14) */
+	__u64 hardirq_bits; /* of the preempt count: how many hard interrupts this is in */
+};
+
+/* Argument of the fill program: slots, as many as there are from `first` on, but VMLAT_FILL at most. */
+enum { VMLAT_FILL = 256 };
+struct vmlat_fill {
+	__u64 first;
+	__u64 end; /* no slot */
 };
 
 /* Argument of the expire program: end this flight, unless it has ended already. */
 struct vmlat_expire {
-	__u64 slot;
+	__u64 slot; /* or VMLAT_LANE: the packet in the CPU's lane; or VMLAT_PARKED */
 	__u64 generation;
 	__u64 last_ns; /* as user space saw it: since then it has not moved */
-	__u64 outcome;
-	__u64 anywhere; /* the CPU that knows it is offline */
+	__u64 outcome; /* VMLAT_OUTCOME_COUNT: a parked one is given up, and ended later */
+	__u64 parked; /* VMLAT_PARKED: which */
+	__s64 anywhere; /* the CPU that knows it is offline, and this is its number; else -1 */
 };
 
 #endif

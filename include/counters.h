@@ -38,8 +38,8 @@ struct vmlat_counters {
 	__u64 refused[VMLAT_REFUSAL_COUNT];
 	__u64 malformed;
 	__u64 truncated;
-	__u64 given; /* packets handed to a selected tap, by calls that are over */
-	__u64 delivered; /* of these, those that became an skb in that call */
+	__u64 given; /* packets handed to a selected tap, in calls that another one has followed */
+	__u64 delivered; /* of these, those that became an skb in the call that handed them over */
 	__u64 seen_tap; /* packets of a selected tap that became an skb */
 	__u64 seen_nic; /* packets received by a selected NIC */
 };

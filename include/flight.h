@@ -150,7 +150,7 @@ struct vmlat_flight {
 	__u8 fragmenting; /* the kernel is about to cut it into IP fragments */
 	__u8 parted_at; /* visits when it went up in parts: those behind are theirs */
 	__u8 has_reason;
-	__u8 late; /* it left its call stack unseen, and was published only then */
+	__u8 late; /* it left its call stack unseen, and was published only then; or may leave it so */
 	__u8 left; /* enum vmlat_left: where the trace does not end; it may come back */
 	struct vmlat_exit exit[VMLAT_EXITS];
 	struct vmlat_visit visit[VMLAT_VISITS];

@@ -15,69 +15,56 @@
 #endif
 
 /*
- * Buckets of one width up to the first octave, and steps of one width in each octave from there
- * on. With 17 steps, the fewest that will do, the value that stands for a bucket
- * (vmlat_bucket_value) is less than 3 % away from each that fell into it.
+ * Times below two octaves of steps have a bucket each; from there on each octave is cut into steps
+ * of one width. The value that stands for a bucket (vmlat_bucket_value) is less than 1.6 % away
+ * from each that fell into it. Steps are a power of two, so that a bucket is found by shifts of
+ * constant widths: a BPF program finds no highest bit, and multiplies less cheaply.
  */
 enum {
-	VMLAT_STEPS = 17,
-	VMLAT_FIRST_OCTAVE = 6, /* 64 ns */
+	VMLAT_STEP_BITS = 5,
+	VMLAT_STEPS = 1 << VMLAT_STEP_BITS,
+	VMLAT_EXACT = 2 * VMLAT_STEPS,
 	VMLAT_LAST_OCTAVE = 39, /* up to 18 minutes; what is longer is in the last bucket, too */
-	VMLAT_EXACT = 1 << VMLAT_FIRST_OCTAVE,
-	VMLAT_BUCKETS = VMLAT_EXACT + (VMLAT_LAST_OCTAVE - VMLAT_FIRST_OCTAVE + 1) * VMLAT_STEPS,
+	VMLAT_BUCKETS = VMLAT_EXACT + (VMLAT_LAST_OCTAVE - VMLAT_STEP_BITS) * VMLAT_STEPS,
 };
-
-/* Position of the highest bit set; 0 for 0. BPF has no instruction for it. */
-static inline __u32 vmlat_log2(__u64 value)
-{
-	const __u32 of_four_bits = 0xffffaa50; /* two bits for each value from 0 to 15 */
-	__u32 bit = 0;
-
-	if (value >> 16) { /* few times are that long */
-		if (value >> 32) {
-			value >>= 32;
-			bit += 32;
-		}
-		if (value >> 16) {
-			value >>= 16;
-			bit += 16;
-		}
-	}
-	if (value >> 8) {
-		value >>= 8;
-		bit += 8;
-	}
-	if (value >> 4) {
-		value >>= 4;
-		bit += 4;
-	}
-	return bit + (of_four_bits >> value * 2 & 3);
-}
 
 /* The bucket that a time falls into. */
 static inline __u32 vmlat_bucket(__u64 ns)
 {
-	__u32 octave;
+	__u32 bucket = 0;
 
-	if (ns < VMLAT_EXACT)
-		return ns;
-	octave = vmlat_log2(ns);
-	if (octave > VMLAT_LAST_OCTAVE)
-		return VMLAT_BUCKETS - 1;
-	return VMLAT_EXACT + (octave - VMLAT_FIRST_OCTAVE) * VMLAT_STEPS +
-	       ((ns - (1ULL << octave)) * VMLAT_STEPS >> octave);
+	/*
+	 * Halved so often that it is below VMLAT_EXACT, each time VMLAT_STEPS buckets further on. One
+	 * branch for both: the compiler would make two of it, and a shift of a variable width.
+	 */
+#define VMLAT_HALVE(times)                       \
+	if (ns >> (VMLAT_STEP_BITS + (times))) { \
+		ns >>= (times);                  \
+		bucket += (times)*VMLAT_STEPS;   \
+		asm volatile("" : "+r"(ns));     \
+	}
+	if (ns >> (VMLAT_STEP_BITS + 16)) { /* few times are that long */
+		if (ns >> (VMLAT_LAST_OCTAVE + 1))
+			return VMLAT_BUCKETS - 1;
+		VMLAT_HALVE(32)
+		VMLAT_HALVE(16)
+	}
+	VMLAT_HALVE(8)
+	VMLAT_HALVE(4)
+	VMLAT_HALVE(2)
+	VMLAT_HALVE(1)
+#undef VMLAT_HALVE
+	return bucket + ns;
 }
 
 /* The shortest time that falls into the bucket; of VMLAT_BUCKETS: the first beyond the last. */
 static inline __u64 vmlat_bucket_low(__u32 bucket)
 {
-	__u32 octave, step;
+	__u32 halvings = bucket / VMLAT_STEPS;
 
 	if (bucket < VMLAT_EXACT)
 		return bucket;
-	octave = VMLAT_FIRST_OCTAVE + (bucket - VMLAT_EXACT) / VMLAT_STEPS;
-	step = (bucket - VMLAT_EXACT) % VMLAT_STEPS;
-	return (1ULL << octave) + ((__u64)step * (1ULL << octave) + VMLAT_STEPS - 1) / VMLAT_STEPS;
+	return (__u64)(VMLAT_STEPS + bucket % VMLAT_STEPS) << (halvings - 1);
 }
 
 /* The time that stands for the bucket: as far from its lowest as from its highest, in proportion. */

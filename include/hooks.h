@@ -62,8 +62,6 @@ enum vmlat_hook_kind {
 	X(NETIF_RECEIVE_SKB, NIC, BOTH, TRACEPOINT, REQUIRED, "", netif_receive_skb)        \
 	X(TUN_GET_USER, TAP_IN, BOTH, FUNCTION, OPTIONAL, "tun", tun_get_user)              \
 	X(TUN_SENDMSG, TAP_IN, BOTH, FUNCTION, OPTIONAL, "tun", tun_sendmsg)                \
-	X(TUN_GET_USER_RETURN, NONE, BOTH, RETURN, OPTIONAL, "tun", tun_get_user)           \
-	X(TUN_SENDMSG_RETURN, NONE, BOTH, RETURN, OPTIONAL, "tun", tun_sendmsg)             \
 	X(INTERNAL_DEV_XMIT, OVS_IN, BOTH, FUNCTION, OPTIONAL, "openvswitch",               \
 	  internal_dev_xmit)                                                                \
 	X(NETDEV_FRAME_HOOK, OVS_IN, BOTH, FUNCTION, OPTIONAL, "openvswitch",               \

@@ -36,6 +36,16 @@ static int take_traffic(struct accounts *accounts, const struct tracer *tracer,
 	return 0;
 }
 
+__u64 accounts__open(const struct vmlat_counters *counters)
+{
+	__u64 open = counters->started;
+
+	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
+		if (i != VMLAT_IN_FLIGHT)
+			open -= counters->outcomes[i];
+	return open;
+}
+
 /*
  * Packets go on while this is read. The outcomes are of an earlier reading than the starts: each
  * packet that has ended has started.
@@ -50,10 +60,7 @@ static int take_counters(struct accounts *accounts, const struct tracer *tracer)
 	if (error)
 		return error;
 	memcpy(counters->outcomes, earlier.outcomes, sizeof(counters->outcomes));
-	accounts->in_flight = counters->started;
-	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
-		if (i != VMLAT_IN_FLIGHT)
-			accounts->in_flight -= counters->outcomes[i];
+	accounts->in_flight = accounts__open(counters);
 	return 0;
 }
 

@@ -39,6 +39,9 @@ int accounts__since(struct accounts *difference, const struct accounts *now,
 
 void accounts__free(struct accounts *accounts);
 
+/* Packets that have started and not ended, those that were found in flight at the end among them. */
+__u64 accounts__open(const struct vmlat_counters *counters);
+
 /* Of all the taps with this name, one after the other. */
 struct vmlat_traffic accounts__traffic(const struct accounts *accounts,
 				       const struct devices *devices, const char *tap,

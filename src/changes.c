@@ -84,7 +84,7 @@ static void adopt(void *context, const struct vmlat_device *id, const struct vml
 	reserve(adoption);
 	if (tap->gone)
 		return;
-	take_over(adoption->tracer, adoption->devices, tap, true);
+	take_over(adoption->tracer, adoption->devices, tap, devices__chosen(tap));
 	if (devices__chosen(tap))
 		log_info("%s: traced from its first packet on", tap->name);
 }

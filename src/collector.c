@@ -75,20 +75,28 @@ void collector__close(struct collector *collector)
 	free(collector);
 }
 
-/* Puts an emptied map where the BPF side finds it; returns when no program uses the one before. */
+/*
+ * The BPF side finds the map there from now on; returns when no program uses the one before: an
+ * update of a map of maps waits for running programs (1ae80cf31938).
+ */
+static int set_map(const struct collector *collector, __u32 key, int map)
+{
+	return bpf_map_update_elem(bpf_map__fd(collector->maps), &key, &map, BPF_ANY) ? -errno : 0;
+}
+
+/* An emptied one. */
 static int put_map(struct collector *collector, size_t index, int map)
 {
-	__u32 key = index;
+	int error;
 
 	collector->empty->interval = collector->interval;
 	for (__u32 cpu = 0; cpu < collector->cpus; cpu++)
 		if (bpf_map_update_elem(map, &cpu, collector->empty, BPF_ANY))
 			return -errno;
-	/* an update of a map of maps waits for running programs (1ae80cf31938) */
-	if (bpf_map_update_elem(bpf_map__fd(collector->maps), &key, &map, BPF_ANY))
-		return -errno;
-	collector->map[index] = map;
-	return 0;
+	error = set_map(collector, index, map);
+	if (!error)
+		collector->map[index] = map;
+	return error;
 }
 
 int collector__add(struct collector *collector, size_t index)
@@ -151,7 +159,10 @@ static int take_one(struct collector *collector, size_t index, distribution_hand
 	error = read_map(collector, map, &any);
 	if (error || !any)
 		return error;
-	error = put_map(collector, index, collector->spare);
+	/* where a packet finds it of which it has counted a time already */
+	error = set_map(collector, VMLAT_TAKEN_OUT, map);
+	if (!error)
+		error = put_map(collector, index, collector->spare);
 	if (error)
 		return error;
 	collector->spare = map;
@@ -185,6 +196,9 @@ int collector__remove(struct collector *collector, size_t index, distribution_ha
 
 	if (map < 0)
 		return 0;
+	error = set_map(collector, VMLAT_TAKEN_OUT, map);
+	if (error)
+		return error;
 	if (bpf_map_delete_elem(bpf_map__fd(collector->maps), &key))
 		return -errno;
 	collector->map[index] = -1;

@@ -35,13 +35,13 @@ int collector__add(struct collector *collector, size_t index);
 __u32 collector__interval(const struct collector *collector);
 
 /*
- * Hands over what was measured since the last time, of all interfaces: the next interval begins. Adds to *unkept the times
- * that there was no room for. 0 or -errno.
+ * Hands over what was measured since the last time, of all interfaces: the next interval begins.
+ * Adds to *unkept the times that there was no room for. 0 or -errno.
  */
 int collector__take(struct collector *collector, distribution_handler handler, void *context,
 		    __u64 *unkept);
 
-/* The same of one interface, of which none are kept any more. */
+/* The same of one interface, of which none are kept any more. Its map lives on until the next take. */
 int collector__remove(struct collector *collector, size_t index, distribution_handler handler,
 		      void *context, __u64 *unkept);
 

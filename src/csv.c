@@ -9,6 +9,7 @@
 #include "hook.h"
 #include "json.h"
 #include "line.h"
+#include "text.h"
 #include "utf8.h"
 
 /* In the order in which put_packet writes them; behind them each stage has one. */
@@ -21,7 +22,7 @@
 /* The same of put_segment. */
 #define SEGMENT_COLUMNS                                                                      \
 	"time,interval_s,whole,direction,vm_interface,vm,from,to,total,count,min_ns,p50_ns," \
-	"p90_ns,p99_ns,p999_ns,max_ns,mean_ns\n"
+	"p90_ns,p99_ns,p999_ns,max_ns,mean_ns,sample\n"
 
 /* --- fields, each behind a comma --- */
 
@@ -141,6 +142,17 @@ static void put_outcome(struct line *line, const struct report_context *context,
 	put_name(line, dropped ? drop_place(context, flight->location, last) : NULL);
 }
 
+/* One of another namespace has spaces in its name ("ifindex 7 of namespace 4026531840"). */
+static const char *name_in_list(const struct report_context *context, const struct vmlat_exit *exit,
+				char *buffer, size_t size)
+{
+	const char *name = devices__name(context->devices, &exit->device, buffer, size);
+
+	for (char *c = buffer; name == buffer && (c = strchr(c, ' '));)
+		*c = '_';
+	return name;
+}
+
 /* "eth0:completed:33958 vnet1:dropped:40000"; outcome and offset are empty while it is open. */
 static void put_exits(struct line *line, const struct report_context *context,
 		      const struct vmlat_flight *flight)
@@ -151,9 +163,8 @@ static void put_exits(struct line *line, const struct report_context *context,
 	for (int i = 0; i < flight->exits; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
-		length += snprintf(
-			list + length, sizeof(list) - length, "%s%s:", length ? " " : "",
-			devices__name(context->devices, &exit->device, buffer, sizeof(buffer)));
+		length += snprintf(list + length, sizeof(list) - length, "%s%s:", length ? " " : "",
+				   name_in_list(context, exit, buffer, sizeof(buffer)));
 		if (exit->closed)
 			length += snprintf(list + length, sizeof(list) - length, "%s:%llu",
 					   outcome_name(exit->outcome),
@@ -207,7 +218,8 @@ static void put_packet(struct line *line, const struct report_context *context,
 
 /* --- statistics --- */
 
-static void put_segment(struct line *line, const struct interval *interval, const struct row *row,
+static void put_segment(struct line *line, const struct report_context *context,
+			const struct interval *interval, const struct row *row,
 			const struct segment *segment)
 {
 	const struct distribution *times = &segment->times;
@@ -231,6 +243,7 @@ static void put_segment(struct line *line, const struct interval *interval, cons
 	put_number(line, true, distribution__percentile(times, 999));
 	put_number(line, true, times->max);
 	put_number(line, true, distribution__mean(times));
+	put_number(line, true, context->options->sample);
 	line__put_literal(line, "\n");
 }
 
@@ -264,17 +277,24 @@ static void csv_header(const struct report_context *context, const struct timesp
 	fputc('\n', out);
 }
 
-/* An example among statistics has no row. */
 static void csv_packet(const struct report_context *context, const struct report *report)
 {
 	struct line line;
 
-	if (context->options->summary)
-		return;
 	line.out = context->out;
 	line.length = 0;
 	put_packet(&line, context, report);
 	line__flush(&line);
+}
+
+/* Those of the whole trace are told at its end. */
+static void put_accounts_aside(const struct report_context *aside, const struct interval *interval)
+{
+	char text[JSON_TIME];
+
+	fprintf(aside->out, "=== Interval: %s, %.3f s ===\n", json_time(&interval->end, text),
+		interval->seconds);
+	print_accounts(aside, interval->accounts, false);
 }
 
 static void csv_statistics(const struct report_context *context, const struct interval *interval)
@@ -292,9 +312,11 @@ static void csv_statistics(const struct report_context *context, const struct in
 	line.length = 0;
 	for (size_t i = 0; i < statistics->count; i++)
 		for (size_t j = 0; j < statistics->rows[i].count; j++)
-			put_segment(&line, interval, &statistics->rows[i],
+			put_segment(&line, context, interval, &statistics->rows[i],
 				    &statistics->rows[i].segments[j]);
 	line__flush(&line);
+	if (!interval->whole && !context->options->quiet)
+		put_accounts_aside(&elsewhere, interval);
 }
 
 static void csv_end(const struct report_context *context, const struct accounts *accounts,
@@ -306,4 +328,9 @@ static void csv_end(const struct report_context *context, const struct accounts 
 		text_format.end(&elsewhere, accounts, end);
 }
 
-const struct format_ops csv_format = { csv_header, csv_packet, csv_statistics, csv_end };
+const struct format_ops csv_format = {
+	.header = csv_header,
+	.packet = csv_packet,
+	.statistics = csv_statistics,
+	.end = csv_end,
+};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "deny.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,8 @@ static bool deny_hook(struct kernel *kernel, char *word)
 	const struct way *way = colon ? way_named(colon + 1) : NULL;
 	bool found = false;
 
+	if (!strcmp(word, "fentry"))
+		return kernel->to_refuse_fentry = true;
 	if (colon && !way)
 		return false;
 	if (colon)
@@ -66,4 +69,12 @@ int deny__parse(struct kernel *kernel, const char *text)
 		text = *comma ? comma + 1 : comma;
 	}
 	return 0;
+}
+
+bool deny__refuses(const struct kernel *kernel, enum vmlat_hook id, enum attach_way way)
+{
+	bool fentry = way == BY_TRACING && hooks[id].kind != VMLAT_TRACEPOINT;
+
+	errno = fentry && kernel->to_refuse_fentry ? ENOTSUPP : EPERM;
+	return kernel->to_refuse[id] & way || (fentry && kernel->to_refuse_fentry);
 }

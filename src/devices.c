@@ -85,9 +85,10 @@ static bool spreads_packets(const char *name)
 	return false;
 }
 
+/* False: there is none of this name, or not for as long as all of this was read. */
 static bool describe(const char *name, __u32 netns, struct device *device)
 {
-	unsigned int flags;
+	unsigned int flags, ifindex;
 
 	memset(device, 0, sizeof(*device));
 	if (strlen(name) >= sizeof(device->name) ||
@@ -105,7 +106,7 @@ static bool describe(const char *name, __u32 netns, struct device *device)
 	device->bridge = exists(name, "bridge");
 	device->leads_to_bridge = leads_to(BRIDGE_PORT, name, UPPER_LEVELS);
 	device->leads_to_switch = device->leads_to_bridge || leads_to(OVS_PORT, name, UPPER_LEVELS);
-	return true;
+	return read_number(name, "ifindex", "%u", &ifindex) && ifindex == device->id.ifindex;
 }
 
 static void name_vm(void *context, const char *tap, const char *vm)
@@ -549,11 +550,12 @@ const struct device *devices__adopt(struct devices *devices, const struct vmlat_
 
 __u64 devices__sent(const struct device *tap)
 {
-	unsigned int packets = 0; /* that the tap, as the host's device, has received */
+	char line[32]; /* what the tap, as the host's device, has received */
 
-	if (tap->roles & VMLAT_ROLE_TX_START)
-		read_number(tap->name, "statistics/rx_packets", "%u", &packets);
-	return packets;
+	if (!(tap->roles & VMLAT_ROLE_TX_START) ||
+	    !read_line(tap->name, "statistics/rx_packets", line, sizeof(line)))
+		return 0;
+	return strtoull(line, NULL, 10);
 }
 
 bool devices__spread(const struct devices *devices)

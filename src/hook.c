@@ -125,6 +125,8 @@ static const char *why_no_fentry(const struct kernel *kernel, enum vmlat_hook id
 		return "--attach=kprobe";
 	if (!kernel->btf)
 		return "this kernel has no BTF, which fentry needs";
+	if (kernel->no_fentry)
+		return "this kernel's fentry reaches no function (arm64's does from 6.4 on)";
 	if (kernel->refused[id] & BY_TRACING)
 		return REFUSED;
 	if (!kernel__function_id(kernel, hook->module, hook->name))
@@ -168,6 +170,17 @@ struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook id,
 			   : chosen(&hooks[id], BY_PROBE);
 	choice.passed_over = no_fentry;
 	return choice;
+}
+
+bool hook__refuse(struct kernel *kernel, enum vmlat_hook id, enum attach_way way, int error)
+{
+	bool all = way == BY_TRACING && hooks[id].kind != VMLAT_TRACEPOINT && error == ENOTSUPP;
+
+	if (all)
+		kernel->no_fentry = true;
+	else
+		kernel->refused[id] |= way;
+	return all;
 }
 
 void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct kernel *kernel,

@@ -63,7 +63,13 @@ bool hook__needed(enum vmlat_hook hook, const struct hook_use *use);
 struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook hook,
 				enum attach_mode mode);
 
-/* The same of each hook in a trace. */
+/*
+ * The kernel refused to attach to the hook this way (`error`: errno): from now on it is not chosen
+ * again. True: it is chosen for no other function either.
+ */
+bool hook__refuse(struct kernel *kernel, enum vmlat_hook hook, enum attach_way way, int error);
+
+/* The same as hook__choose of each hook in a trace. */
 void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct kernel *kernel,
 		   const struct hook_use *use);
 

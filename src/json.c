@@ -351,6 +351,8 @@ static void json_statistics(const struct report_context *context, const struct i
 	json_object_object_add(object, "top", top_object(context, interval->flows));
 	add_accounts(context, object, interval->accounts, interval->whole);
 	write_line(context->out, object);
+	for (size_t i = 0; i < statistics->count; i++)
+		report__examples(context, &statistics->rows[i], json_packet);
 }
 
 static void json_end(const struct report_context *context, const struct accounts *accounts,
@@ -365,4 +367,10 @@ static void json_end(const struct report_context *context, const struct accounts
 	write_line(context->out, object);
 }
 
-const struct format_ops json_format = { json_header, json_packet, json_statistics, json_end };
+const struct format_ops json_format = {
+	.header = json_header,
+	.packet = json_packet,
+	.statistics = json_statistics,
+	.end = json_end,
+	.exemplars = true,
+};

@@ -131,21 +131,34 @@ static bool first_line_has(const char *path, const char *words)
 	return file && fgets(line, sizeof(line), file) && strstr(line, words);
 }
 
+/* arm64 has what fentry rests on since 6.4 alone; to try it on each function takes long. */
+static bool lacks_fentry(const char *machine, struct symbols *symbols)
+{
+	return !strcmp(machine, "aarch64") && symbols &&
+	       !symbols__has(symbols, "", "register_ftrace_direct");
+}
+
+void kernel__read_names(struct kernel *kernel, const struct utsname *host)
+{
+	snprintf(kernel->release, sizeof(kernel->release), "%s", host->release);
+	kernel->realtime = strstr(host->version, "PREEMPT_RT");
+	kernel->no_fentry = lacks_fentry(host->machine, kernel->symbols);
+}
+
 /* /sys/kernel/realtime is of the RT patches; Linux itself has the word in uname -v alone (6.12). */
 static void look_around(struct kernel *kernel)
 {
 	struct utsname host;
 
+	kernel->symbols = symbols__load(NULL);
+	kernel->symbols_error = errno;
 	uname(&host);
-	snprintf(kernel->release, sizeof(kernel->release), "%s", host.release);
-	kernel->realtime = strstr(host.version, "PREEMPT_RT") ||
-			   first_line_has("/sys/kernel/realtime", "1");
+	kernel__read_names(kernel, &host);
+	kernel->realtime |= first_line_has("/sys/kernel/realtime", "1");
 	kernel->locked_down = first_line_has("/sys/kernel/security/lockdown", "[confidentiality]");
 	kernel->kprobes = access("/sys/bus/event_source/devices/kprobe/type", R_OK) == 0;
 	kernel->capable = capng_get_caps_process() == 0 &&
 			  capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
-	kernel->symbols = symbols__load(NULL);
-	kernel->symbols_error = errno;
 }
 
 static int libbpf_message(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -161,6 +174,11 @@ static void open_btf(struct kernel *kernel)
 		return;
 	kernel->types = types__open(kernel->btf, NULL);
 	open_modules(kernel);
+	kernel__read_btf(kernel);
+}
+
+void kernel__read_btf(struct kernel *kernel)
+{
 	kernel->get_func_arg = has_enumerator(kernel, "bpf_func_id", "BPF_FUNC_get_func_arg");
 	kernel->deferred_enqueue = has_member(kernel, "Qdisc", "defer_list");
 	kernel->drop_reasons = argument_is(kernel, "kfree_skb", 2, "skb_drop_reason");

@@ -11,6 +11,7 @@
 
 struct btf;
 struct types;
+struct utsname;
 
 enum { KERNEL_MODULES = 8 }; /* that hooks are in: room for those of include/hooks.h */
 
@@ -19,6 +20,9 @@ struct kernel_module {
 	struct btf *btf; /* NULL when it is built in, not loaded, or without module BTF */
 	struct types *types; /* of btf; NULL: look for them one by one */
 };
+
+/* What some of it returns where this kernel was built without: not in errno.h. */
+enum { ENOTSUPP = 524 };
 
 /* Ways of attaching, as bits. */
 enum attach_way {
@@ -37,6 +41,7 @@ struct kernel {
 	struct types *types; /* of btf; NULL: look for them one by one */
 	struct kernel_module modules[KERNEL_MODULES];
 	bool kprobes;
+	bool no_fentry; /* it has BTF, and yet fentry reaches no function (arm64 before 6.4) */
 	bool get_func_arg; /* the helper, 5.17 */
 	bool deferred_enqueue; /* a CPU may put another's packet into a qdisc, 6.19 */
 	bool drop_reasons; /* skb:kfree_skb has a reason, 5.17 and some 5.15 */
@@ -45,6 +50,7 @@ struct kernel {
 	/* What VMLAT_DENY takes away (see deny.h), which is for tests only. */
 	bool denied[VMLAT_HOOK_COUNT]; /* as if there were no such function, or tracepoint */
 	__u8 to_refuse[VMLAT_HOOK_COUNT]; /* as if the kernel refused it when it is tried */
+	bool to_refuse_fentry; /* as if it refused that of every function */
 };
 
 enum module_state {
@@ -60,6 +66,13 @@ enum module_state {
  */
 int kernel__open(struct kernel *kernel);
 void kernel__close(struct kernel *kernel);
+
+/*
+ * Two parts of that, which tests call with a kernel made by hand: what the words of uname say, and
+ * kernel->symbols with them; and what kernel->btf says.
+ */
+void kernel__read_names(struct kernel *kernel, const struct utsname *host);
+void kernel__read_btf(struct kernel *kernel);
 
 /*
  * Reads the symbols again: those of BPF programs are there once they are loaded. 0 or -errno, and

@@ -17,9 +17,6 @@ void log_set_level(enum log_level level);
 
 __attribute__((format(printf, 2, 3))) void log_at(enum log_level level, const char *format, ...);
 
-__attribute__((format(printf, 2, 0))) void log_list(enum log_level level, const char *format,
-						    va_list arguments);
-
 /* libbpf's own messages, which explain ours: for libbpf_set_print, as its enum libbpf_print_level. */
 int log_libbpf(int level, const char *format, va_list arguments);
 

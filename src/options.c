@@ -224,6 +224,14 @@ static const char *parse_positive_time(const char *text, __u64 *ns)
 	return error ? error : *ns ? NULL : "must be more than 0";
 }
 
+/* What is counted of an interval has 32 bits for each CPU. */
+static const char *parse_interval(const char *text, __u64 *ns)
+{
+	const char *error = parse_positive_time(text, ns);
+
+	return !error && *ns > 3600 * 1000000000ULL ? "is more than an hour" : error;
+}
+
 /* Which packets, and where: NULL or what is wrong; *known is false for other options. */
 static const char *parse_selection(int key, char *text, struct options *options, bool *known)
 {
@@ -272,7 +280,7 @@ static const char *parse_value(int key, char *text, struct options *options, boo
 	case 't':
 		return parse_positive_time(text, &options->duration_ns);
 	case OPT_INTERVAL:
-		return parse_positive_time(text, &options->interval_ns);
+		return parse_interval(text, &options->interval_ns);
 	case OPT_TOP:
 		return parse_number(text, 1, MAX_TOP, &options->top) ? "is no number from 1 to 1000"
 								     : NULL;

@@ -26,12 +26,24 @@ static const struct vmlat_exit *main_exit(const struct vmlat_flight *flight)
 	return flight->exits ? &flight->exit[0] : NULL;
 }
 
+/* An entry that is of another time of the same device has, perhaps, another VM. */
+static const struct device *device_at(const struct report_context *context, size_t index,
+				      const struct vmlat_device *id)
+{
+	const struct devices *devices = context->devices;
+
+	if (index < devices->count && devices->all[index].id.ifindex == id->ifindex &&
+	    devices->all[index].id.netns == id->netns)
+		return &devices->all[index];
+	return devices__by_id(devices, id);
+}
+
 void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
 		      struct report *report)
 {
 	const struct vmlat_exit *exit = main_exit(flight);
-	const struct device *start = devices__by_id(context->devices, &flight->start);
-	const struct device *end = exit ? devices__by_id(context->devices, &exit->device) : NULL;
+	const struct device *start = device_at(context, flight->interface, &flight->start);
+	const struct device *end = exit ? device_at(context, exit->interface, &exit->device) : NULL;
 
 	report->flight = flight;
 	report->exemplar = report->phy = NULL;
@@ -54,6 +66,26 @@ void report__describe(const struct report_context *context, const struct vmlat_f
 	else if (exit)
 		report->phy = devices__name(context->devices, &exit->device, report->phy_buffer,
 					    sizeof(report->phy_buffer));
+}
+
+size_t report__examples(const struct report_context *context, const struct row *row,
+			void (*packet)(const struct report_context *context,
+				       const struct report *report))
+{
+	const struct vmlat_flight *slowest = row__exemplar(row, 1000);
+	const struct vmlat_flight *examples[] = { row__exemplar(row, 990), slowest };
+	size_t count = 0;
+
+	for (size_t i = examples[0] == slowest; i < 2 && slowest; i++, count++) {
+		struct report report;
+
+		if (!packet)
+			continue;
+		report__describe(context, examples[i], &report);
+		report.exemplar = examples[i] == slowest ? "max" : "p99";
+		packet(context, &report);
+	}
+	return count;
 }
 
 const char *fragment_name(const struct vmlat_flow *flow)

@@ -53,12 +53,21 @@ struct format_ops {
 	void (*statistics)(const struct report_context *context, const struct interval *interval);
 	void (*end)(const struct report_context *context, const struct accounts *accounts,
 		    const struct timespec *end);
+	bool exemplars; /* it tells the slowest packets with the statistics (report__examples) */
 };
 
 extern const struct format_ops text_format, json_format, csv_format;
 
 void report__describe(const struct report_context *context, const struct vmlat_flight *flight,
 		      struct report *report);
+
+/*
+ * Tells the slowest packet of a row, and one of its p99 if that is another one, by `packet` (NULL: not
+ * at all). Returns how many there are.
+ */
+size_t report__examples(const struct report_context *context, const struct row *row,
+			void (*packet)(const struct report_context *context,
+				       const struct report *report));
 
 /* "completed", … */
 const char *outcome_name(enum vmlat_outcome outcome);

@@ -6,6 +6,8 @@
 #ifndef VMLAT_RING_H
 #define VMLAT_RING_H
 
+#include <stdbool.h>
+
 #include <bpf/libbpf.h>
 
 struct ring;
@@ -17,10 +19,13 @@ void ring__close(struct ring *ring);
 /* Whatever becomes readable here ends the waiting, too. 0 or -errno. */
 int ring__watch(struct ring *ring, int fd);
 
-/* Waits `timeout_ms`, or until much waits or a signal comes. 0 or -errno. */
+/* Waits `timeout_ms`, or until much waits or a signal comes; not where reading stopped early. 0 or -errno. */
 int ring__wait(struct ring *ring, int timeout_ms);
 
-/* Hands over all that there is. 0 or -errno. */
-int ring__read(struct ring *ring);
+/*
+ * Hands over what there is. Unless `all` is asked for it stops after some 100 ms, since records may
+ * come faster than they are handled, for ever. 0 or -errno.
+ */
+int ring__read(struct ring *ring, bool all);
 
 #endif

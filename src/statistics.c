@@ -190,35 +190,69 @@ static unsigned int bucket_of(const struct vmlat_flight *flight)
 	return vmlat_bucket(total_of(flight));
 }
 
-/* Makes room there: of the next faster one, if that is in the same bucket, or behind it. */
-static void make_room(struct row *row, size_t at, unsigned int bucket)
+/* The place of this bucket's, or where it would go: the slowest are first. */
+static size_t place_in(const struct row *row, unsigned int bucket)
 {
-	if (at < row->exemplar_count && bucket_of(row->exemplars[at]) == bucket) {
-		free(row->exemplars[at]);
-		return;
+	size_t low = 0, high = row->exemplar_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (bucket_of(row->exemplars[middle]) > bucket)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	if (row->exemplar_count == EXEMPLARS)
-		free(row->exemplars[--row->exemplar_count]);
-	for (size_t i = row->exemplar_count++; i > at; i--)
-		row->exemplars[i] = row->exemplars[i - 1];
+	return low;
 }
 
-/* One of each bucket, so that there is one of the p99's however many are slower. */
+static bool has_bucket(const struct row *row, size_t at, unsigned int bucket)
+{
+	return at < row->exemplar_count && bucket_of(row->exemplars[at]) == bucket;
+}
+
+static struct vmlat_flight *copy_of(const struct vmlat_flight *flight)
+{
+	size_t size = vmlat_flight_size(flight->visits);
+	struct vmlat_flight *copy = malloc(size);
+
+	return copy ? memcpy(copy, flight, size) : NULL;
+}
+
+/* Makes room for one there. 0 or -ENOMEM. */
+static int make_room(struct row *row, size_t at)
+{
+	struct vmlat_flight **exemplars = reallocarray(row->exemplars, row->exemplar_count + 1,
+						       sizeof(struct vmlat_flight *));
+
+	if (!exemplars)
+		return -ENOMEM;
+	row->exemplars = exemplars;
+	for (size_t i = row->exemplar_count++; i > at; i--)
+		exemplars[i] = exemplars[i - 1];
+	exemplars[at] = NULL;
+	return 0;
+}
+
+/*
+ * One of each bucket, since the p99 may come to be in any: however many are slower, and however much
+ * slower they are.
+ */
 static int add_to_row(struct row *row, const struct vmlat_flight *flight)
 {
-	size_t at = row->exemplar_count, size = vmlat_flight_size(flight->visits);
 	unsigned int bucket = bucket_of(flight);
+	size_t at = place_in(row, bucket);
+	bool known = has_bucket(row, at, bucket);
 	struct vmlat_flight *copy;
 
-	while (at > 0 && total_of(row->exemplars[at - 1]) < total_of(flight))
-		at--;
-	if (at == EXEMPLARS || (at > 0 && bucket_of(row->exemplars[at - 1]) == bucket))
+	if (known && total_of(row->exemplars[at]) >= total_of(flight))
 		return 0;
-	copy = malloc(size);
-	if (!copy)
+	copy = copy_of(flight);
+	if (!copy || (!known && make_room(row, at))) {
+		free(copy);
 		return -ENOMEM;
-	memcpy(copy, flight, size);
-	make_room(row, at, bucket);
+	}
+	free(row->exemplars[at]);
 	row->exemplars[at] = copy;
 	return 0;
 }
@@ -235,6 +269,8 @@ static void free_exemplars(struct row *row)
 {
 	while (row->exemplar_count)
 		free(row->exemplars[--row->exemplar_count]);
+	free(row->exemplars);
+	row->exemplars = NULL;
 }
 
 int statistics__move_exemplars(struct statistics *statistics, struct row *from)
@@ -296,6 +332,61 @@ int statistics__merge(struct statistics *statistics, const struct statistics *ot
 	return error;
 }
 
+/* Of all the taps with this name, one after the other; NULL: of none or several, or it is unknown. */
+static const char *vm_of(const struct devices *devices, const char *tap)
+{
+	const char *vm = NULL;
+
+	for (size_t i = 0; i < devices->count; i++) {
+		const struct device *device = &devices->all[i];
+
+		if (!device->tap || strcmp(device->name, tap) != 0)
+			continue;
+		if (!device->vm[0] || (vm && strcmp(vm, device->vm) != 0))
+			return NULL;
+		vm = device->vm;
+	}
+	return vm;
+}
+
+static void free_row(struct row *row)
+{
+	free_exemplars(row);
+	free(row->segments);
+}
+
+/* Gives the row the name, or what it has to the row that has it. `*row` is another one then. */
+static int name_row(struct statistics *statistics, struct row *row, const char *vm)
+{
+	struct row *named = find_row(statistics, row->direction, row->vm_interface, vm);
+	int error;
+
+	if (!named) {
+		snprintf(row->vm, sizeof(row->vm), "%s", vm);
+		return 0;
+	}
+	error = merge_row(named, row);
+	if (error)
+		return error;
+	free_row(row);
+	*row = statistics->rows[--statistics->count];
+	return 0;
+}
+
+int statistics__name_vms(struct statistics *statistics, const struct devices *devices)
+{
+	int error = 0;
+
+	for (size_t i = statistics->count; i-- > 0 && !error;) {
+		struct row *row = &statistics->rows[i];
+		const char *vm = row->vm[0] ? NULL : vm_of(devices, row->vm_interface);
+
+		if (vm)
+			error = name_row(statistics, row, vm);
+	}
+	return error;
+}
+
 /* A tap of no known VM has a row of its own. */
 int statistics__by_vm(const struct statistics *statistics, struct statistics *by_vm)
 {
@@ -341,12 +432,8 @@ void statistics__sort(struct statistics *statistics)
 
 void statistics__free(struct statistics *statistics)
 {
-	for (size_t i = 0; i < statistics->count; i++) {
-		struct row *row = &statistics->rows[i];
-
-		free_exemplars(row);
-		free(row->segments);
-	}
+	for (size_t i = 0; i < statistics->count; i++)
+		free_row(&statistics->rows[i]);
 	free(statistics->rows);
 	memset(statistics, 0, sizeof(*statistics));
 }

@@ -30,8 +30,6 @@ struct segment {
 	struct distribution times;
 };
 
-enum { EXEMPLARS = 64 }; /* of the slowest buckets that there are any in */
-
 /* Of one tap, or of one VM, in one direction. */
 struct row {
 	enum vmlat_direction direction;
@@ -39,7 +37,7 @@ struct row {
 	char vm[VM_NAME]; /* "" unknown */
 	struct segment *segments; /* in the order of the stages, the total last */
 	size_t count;
-	struct vmlat_flight *exemplars[EXEMPLARS]; /* owned; the slowest first, one of a bucket */
+	struct vmlat_flight **exemplars; /* each owned; the slowest first, one of a bucket */
 	size_t exemplar_count;
 };
 
@@ -66,6 +64,12 @@ int statistics__move_exemplars(struct statistics *statistics, struct row *from);
 /* Adds all that there is in another. 0 or -ENOMEM. */
 int statistics__merge(struct statistics *statistics, const struct statistics *other);
 
+/*
+ * What was measured at a tap before its VM was known is that VM's, if the tap is nobody else's: gives
+ * its rows the name that they lack. 0 or -ENOMEM.
+ */
+int statistics__name_vms(struct statistics *statistics, const struct devices *devices);
+
 /* The same with the taps of each VM as one row, its name in both places. 0 or -ENOMEM. */
 int statistics__by_vm(const struct statistics *statistics, struct statistics *by_vm);
 
@@ -76,8 +80,8 @@ void statistics__sort(struct statistics *statistics);
 const struct segment *row__total(const struct row *row);
 
 /*
- * A packet of the bucket that has the total's percentile, or the next slower one that is kept; NULL:
- * there is none.
+ * A packet of the bucket that has the total's percentile, or the next slower one that there is (of
+ * those beyond --latency-threshold); NULL: there is none.
  */
 const struct vmlat_flight *row__exemplar(const struct row *row, unsigned int permille);
 

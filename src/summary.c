@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-enum { P99, MAX, EXAMPLES };
-
 enum { FLOWS = 32768 }; /* kept of an interval, and of the trace */
 
 static __u64 now_ns(clockid_t clock, struct timespec *now)
@@ -64,6 +62,17 @@ int summary__collect_flows(struct summary *summary)
 				       : 0;
 }
 
+/* VMs may have become known since, also while examples were taken. */
+static int name_vms(struct summary *summary)
+{
+	const struct devices *devices = summary->context->devices;
+	int error = statistics__name_vms(&summary->interval, devices);
+
+	if (!error)
+		error = statistics__name_vms(&summary->next, devices);
+	return error ? error : statistics__name_vms(&summary->whole, devices);
+}
+
 /*
  * Adds up what was measured, and takes the examples of it that wait in the ring buffer. Where
  * nothing was measured an example is of the next interval: only then its number is too low.
@@ -76,39 +85,15 @@ static int take(struct summary *summary)
 	if (!error)
 		error = summary__collect_flows(summary);
 	if (!error)
-		error = tracer__handle(summary->tracer);
+		error = tracer__handle(summary->tracer, false);
+	if (!error)
+		error = name_vms(summary);
 	for (size_t i = 0; i < summary->interval.count && !error; i++)
 		if (!row__total(&summary->interval.rows[i]))
 			error = statistics__move_exemplars(&summary->next,
 							   &summary->interval.rows[i]);
 	summary->number = tracer__interval(summary->tracer);
 	return error;
-}
-
-/* The examples of a row, by what they are one of; NULL where there is none, or the same again. */
-static size_t choose_examples(const struct row *row, const struct vmlat_flight *examples[EXAMPLES])
-{
-	examples[MAX] = row__exemplar(row, 1000);
-	examples[P99] = row__exemplar(row, 990);
-	if (examples[P99] == examples[MAX])
-		examples[P99] = NULL;
-	return !!examples[MAX] + !!examples[P99];
-}
-
-static void report_examples(const struct summary *summary, const struct row *row)
-{
-	static const char *const names[] = { [P99] = "p99", [MAX] = "max" };
-	const struct vmlat_flight *examples[EXAMPLES];
-	struct report report;
-
-	choose_examples(row, examples);
-	for (int i = 0; i < EXAMPLES; i++) {
-		if (!examples[i])
-			continue;
-		report__describe(summary->context, examples[i], &report);
-		report.exemplar = names[i];
-		summary->format->packet(summary->context, &report);
-	}
 }
 
 static void report(struct summary *summary, struct statistics *statistics,
@@ -126,18 +111,15 @@ static void report(struct summary *summary, struct statistics *statistics,
 	now_ns(CLOCK_REALTIME, &interval.end);
 	statistics__sort(statistics);
 	summary->format->statistics(summary->context, &interval);
-	for (size_t i = 0; i < statistics->count; i++)
-		report_examples(summary, &statistics->rows[i]);
 	summary->begin_ns = end_ns;
 }
 
-static __u64 count_examples(const struct statistics *statistics)
+static __u64 count_examples(const struct summary *summary, const struct statistics *statistics)
 {
-	const struct vmlat_flight *examples[EXAMPLES];
 	__u64 count = 0;
 
-	for (size_t i = 0; i < statistics->count; i++)
-		count += choose_examples(&statistics->rows[i], examples);
+	for (size_t i = 0; i < statistics->count && summary->format->exemplars; i++)
+		count += report__examples(summary->context, &statistics->rows[i], NULL);
 	return count;
 }
 
@@ -164,11 +146,22 @@ static int close_interval(struct summary *summary)
 	return error;
 }
 
+/* What is measured next is of the same interval. */
+static int go_on(struct summary *summary)
+{
+	int error = statistics__merge(&summary->interval, &summary->next);
+
+	statistics__free(&summary->next);
+	return error;
+}
+
 int summary__collect(struct summary *summary)
 {
 	int error = take(summary);
 
-	return error ? error : close_interval(summary);
+	if (error)
+		return error;
+	return summary->context->options->interval_ns ? go_on(summary) : close_interval(summary);
 }
 
 int summary__report_interval(struct summary *summary)
@@ -176,7 +169,7 @@ int summary__report_interval(struct summary *summary)
 	struct accounts now = { 0 }, difference = { 0 };
 	int error = take(summary);
 
-	summary->written += count_examples(&summary->interval);
+	summary->written += count_examples(summary, &summary->interval);
 	if (!error)
 		error = take_accounts(summary, &now);
 	now.unkept += summary->interval.unkept;
@@ -192,10 +185,12 @@ int summary__report_interval(struct summary *summary)
 
 int summary__report_end(struct summary *summary, struct accounts *accounts, bool all_written)
 {
-	int error = summary__collect(summary);
+	int error = take(summary);
 	__u64 taken;
 
-	summary->written += count_examples(&summary->whole);
+	if (!error)
+		error = close_interval(summary);
+	summary->written += count_examples(summary, &summary->whole);
 	if (!error)
 		error = take_accounts(summary, accounts);
 	if (error)

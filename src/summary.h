@@ -36,7 +36,7 @@ int summary__collect_flows(struct summary *summary);
 /* Reports the interval, and begins another. 0 or -errno. */
 int summary__report_interval(struct summary *summary);
 
-/* Goes on with the interval, but empties what the kernel counts in. 0 or -errno. */
+/* Goes on with the interval, but empties what the kernel counts in; call it every 10 s. 0 or -errno. */
 int summary__collect(struct summary *summary);
 
 /*

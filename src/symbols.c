@@ -11,12 +11,15 @@
 enum {
 	FUNCTION_MAX = 1 << 20, /* bytes; no function of the kernel is nearly as long */
 	BUCKETS = 1 << 15,
-	READ_BYTES = 1 << 16, /* at a time: of a file in /proc stdio would read 1 KiB */
+	READ_BYTES =
+		1
+		<< 12, /* at a time, as many as the kernel gives; stdio would read 1 KiB of /proc */
 };
 
 /* The variables that anybody asks for: there are many more than functions. */
-static const char *const variables[] = { "page_offset_base", "vmemmap_base", "__per_cpu_offset",
-					 "__preempt_count", "pcpu_hot" };
+static const char *const variables[] = { "page_offset_base", "vmemmap_base",
+					 "__per_cpu_offset", "__preempt_count",
+					 "pcpu_hot",	     "local_interrupt_disable_state" };
 enum { VARIABLES = sizeof(variables) / sizeof(*variables) };
 
 struct symbol {
@@ -158,7 +161,6 @@ static int read_lines(struct symbols *symbols, FILE *file)
 	size_t size = 0;
 	int error = 0;
 
-	setvbuf(file, NULL, _IOFBF, READ_BYTES);
 	keep(symbols, "", 0); /* offset 0: the kernel's module name */
 	while (symbols->text && !error && getline(&line, &size, file) > 0)
 		error = parse_line(symbols, line, &module);
@@ -171,10 +173,12 @@ struct symbols *symbols__load(const char *path)
 {
 	cleanup_fclose FILE *file = fopen(path ? path : "/proc/kallsyms", "re");
 	struct symbols *symbols;
+	char buffer[READ_BYTES];
 	int error;
 
 	if (!file)
 		return NULL;
+	setvbuf(file, buffer, _IOFBF, sizeof(buffer));
 	symbols = calloc(1, sizeof(*symbols));
 	if (!symbols)
 		return NULL;

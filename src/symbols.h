@@ -33,8 +33,8 @@ const char *symbols__suffix(struct symbols *symbols, const char *module, const c
 
 /*
  * Address of a variable of the kernel itself, of those that are looked for ("page_offset_base",
- * "vmemmap_base", "__per_cpu_offset", "__preempt_count", "pcpu_hot"); 0: there is none. Of one that
- * each CPU has, what its __per_cpu_offset is to be added to.
+ * "vmemmap_base", "__per_cpu_offset", "__preempt_count", "pcpu_hot", "local_interrupt_disable_state");
+ * 0: there is none. Of one that each CPU has, what its __per_cpu_offset is to be added to.
  */
 __u64 symbols__variable(const struct symbols *symbols, const char *name);
 

@@ -33,30 +33,56 @@ void print_time(FILE *out, const struct timespec *time)
 	fprintf(out, "%s.%06ld", text, time->tv_nsec / 1000);
 }
 
-static void print_endpoint(FILE *out, const struct vmlat_flow *flow, bool source)
+void print_words(FILE *out, int *column, const char *words)
+{
+	enum { WIDTH = 80, INDENT = 3 };
+	int length = 1 + (int)utf8__columns(words);
+
+	if (*column + length > WIDTH && *column > INDENT) {
+		fprintf(out, "\n%*s", INDENT, "");
+		*column = INDENT;
+	}
+	fprintf(out, " %s", words);
+	*column += length;
+}
+
+enum { ENDPOINT = INET6_ADDRSTRLEN + sizeof("[]:65535"), PROTOCOL = 16 };
+
+/* Returns `text`. */
+static const char *endpoint(const struct vmlat_flow *flow, bool source, char text[ENDPOINT])
 {
 	char address[INET6_ADDRSTRLEN];
 
 	address__text(flow->family, source ? flow->src : flow->dst, address);
 	if (!flow->has_ports)
-		fputs(address, out);
+		snprintf(text, ENDPOINT, "%s", address);
 	else
-		fprintf(out, flow->family == 6 ? "[%s]:%u" : "%s:%u", address,
-			source ? flow->src_port : flow->dst_port);
+		snprintf(text, ENDPOINT, flow->family == 6 ? "[%s]:%u" : "%s:%u", address,
+			 source ? flow->src_port : flow->dst_port);
+	return text;
 }
 
 void print_five_tuple(FILE *out, const struct vmlat_flow *flow)
 {
-	char protocol[16];
+	char source[ENDPOINT], destination[ENDPOINT], protocol[PROTOCOL];
 
-	if (!flow->family) {
+	if (!flow->family)
 		fputs("not IP", out);
-		return;
-	}
-	print_endpoint(out, flow, true);
-	fputs(" -> ", out);
-	print_endpoint(out, flow, false);
-	fprintf(out, " (%s)", protocol_name(flow, false, protocol, sizeof(protocol)));
+	else
+		fprintf(out, "%s -> %s (%s)", endpoint(flow, true, source),
+			endpoint(flow, false, destination),
+			protocol_name(flow, false, protocol, sizeof(protocol)));
+}
+
+void print_five_tuple_words(FILE *out, int *column, const struct vmlat_flow *flow)
+{
+	char text[ENDPOINT], protocol[PROTOCOL], words[ENDPOINT + PROTOCOL + 8];
+
+	snprintf(words, sizeof(words), "%s ->", endpoint(flow, true, text));
+	print_words(out, column, words);
+	snprintf(words, sizeof(words), "%s (%s)", endpoint(flow, false, text),
+		 protocol_name(flow, false, protocol, sizeof(protocol)));
+	print_words(out, column, words);
 }
 
 static void print_flow(FILE *out, const struct vmlat_flow *flow)
@@ -275,7 +301,7 @@ static void text_header(const struct report_context *context, const struct times
 			context->options->sample);
 }
 
-static void text_packet(const struct report_context *context, const struct report *report)
+void text_packet(const struct report_context *context, const struct report *report)
 {
 	const struct vmlat_flight *flight = report->flight;
 	struct timespec time = wall_clock(context, flight->begin_ns);
@@ -298,4 +324,10 @@ static void text_packet(const struct report_context *context, const struct repor
 	print_outcome(context, report);
 }
 
-const struct format_ops text_format = { text_header, text_packet, text_statistics, text_end };
+const struct format_ops text_format = {
+	.header = text_header,
+	.packet = text_packet,
+	.statistics = text_statistics,
+	.end = text_end,
+	.exemplars = true,
+};

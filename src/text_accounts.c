@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What was counted, for people. */
-#include <string.h>
+#include <stdarg.h>
 
 #include "text.h"
 
-enum { WIDTH = 80, INDENT = 4 };
-
-/* Words that are kept together, on a line of their own where this one has no room. */
-static void put_words(FILE *out, int *column, const char *words)
+/* A number and what it is of, with what stands between and behind them. */
+__attribute__((format(printf, 3, 4))) static void print_count(FILE *out, int *column,
+							      const char *format, ...)
 {
-	int length = (int)strlen(words);
+	va_list arguments;
+	char words[512]; /* a function of the kernel may have a long name */
 
-	if (*column + 1 + length > WIDTH) {
-		fprintf(out, "\n%*s", INDENT - 1, "");
-		*column = INDENT - 1;
-	}
-	fprintf(out, " %s", words);
-	*column += 1 + length;
+	va_start(arguments, format);
+	vsnprintf(words, sizeof(words), format, arguments);
+	va_end(arguments);
+	print_words(out, column, words);
 }
 
 static __u64 in_flight(const struct accounts *accounts, bool whole)
@@ -38,21 +36,15 @@ static __u64 open_before(const struct accounts *accounts)
 static void print_equation(FILE *out, const struct accounts *accounts, bool whole)
 {
 	int column = fprintf(out, "  Packets:");
-	char words[64];
 
-	if (!whole) {
-		snprintf(words, sizeof(words), "%llu in flight before +", open_before(accounts));
-		put_words(out, &column, words);
-	}
-	snprintf(words, sizeof(words), "%llu started =", accounts->counters.started);
-	put_words(out, &column, words);
-	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++) {
-		snprintf(words, sizeof(words), "%llu %s%s",
-			 i == VMLAT_IN_FLIGHT ? in_flight(accounts, whole)
-					      : accounts->counters.outcomes[i],
-			 outcome_name(i), i + 1 < VMLAT_OUTCOME_COUNT ? " +" : "");
-		put_words(out, &column, words);
-	}
+	if (!whole)
+		print_count(out, &column, "%llu in flight before +", open_before(accounts));
+	print_count(out, &column, "%llu started =", accounts->counters.started);
+	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
+		print_count(out, &column, "%llu %s%s",
+			    i == VMLAT_IN_FLIGHT ? in_flight(accounts, whole)
+						 : accounts->counters.outcomes[i],
+			    outcome_name(i), i + 1 < VMLAT_OUTCOME_COUNT ? " +" : "");
 	fputc('\n', out);
 }
 
@@ -61,10 +53,14 @@ static void print_drops(const struct report_context *context, const struct accou
 	for (size_t i = 0; i < accounts->drop_count; i++) {
 		const struct vmlat_drop *place = &accounts->drops[i].place;
 		const char *reason = drop_reason(context, place->has_reason, place->reason);
+		const char *function = drop_place(context, place->location, place->hook);
+		int column = fprintf(context->out, "  Dropped in");
 
-		fprintf(context->out, "  Dropped in %s%s%s%s: %llu\n",
-			drop_place(context, place->location, place->hook), reason ? " (" : "",
-			reason ? reason : "", reason ? ")" : "", accounts->drops[i].count);
+		print_count(context->out, &column, "%s%s", function, reason ? "" : ":");
+		if (reason)
+			print_count(context->out, &column, "(%s):", reason);
+		print_count(context->out, &column, "%llu", accounts->drops[i].count);
+		fputc('\n', context->out);
 	}
 	if (!accounts->drop_count)
 		fputs("  Dropped: none\n", context->out);
@@ -79,13 +75,42 @@ static void print_traffic(void *argument, const char *tap, int direction,
 			  const struct vmlat_traffic *traffic)
 {
 	struct traffic_lines *lines = argument;
+	int column;
 
 	if (!traffic->packets)
 		return;
 	lines->any = true;
-	fprintf(lines->out, "  Traffic: %s %s: %llu packets, %llu bytes\n",
-		printable(tap, IF_NAMESIZE).text, text_direction(direction), traffic->packets,
-		traffic->bytes);
+	column = fprintf(lines->out, "  Traffic:");
+	print_count(lines->out, &column, "%s", printable(tap, IF_NAMESIZE).text);
+	print_count(lines->out, &column, "%s:", text_direction(direction));
+	print_count(lines->out, &column, "%llu packets,", traffic->packets);
+	print_count(lines->out, &column, "%llu bytes", traffic->bytes);
+	fputc('\n', lines->out);
+}
+
+static void print_odd(FILE *out, const struct accounts *accounts)
+{
+	const struct vmlat_counters *counters = &accounts->counters;
+	int column = fprintf(out, " ");
+
+	print_count(out, &column, "Not delivered: %llu,", accounts__not_delivered(accounts));
+	print_count(out, &column, "unstarted: %llu,", counters->unstarted);
+	print_count(out, &column, "malformed: %llu,", counters->malformed);
+	print_count(out, &column, "truncated: %llu", counters->truncated);
+	fputc('\n', out);
+}
+
+static void print_lost(FILE *out, const struct accounts *accounts)
+{
+	const struct vmlat_counters *counters = &accounts->counters;
+	int column = fprintf(out, "  Lost:");
+
+	print_count(out, &column, "stacks: %llu,", counters->stacks_lost);
+	print_count(out, &column, "drop places: %llu,", counters->drops_lost);
+	print_count(out, &column, "statistics: %llu,", counters->uncounted);
+	print_count(out, &column, "segments: %llu,", accounts->unkept);
+	print_count(out, &column, "flows: %llu", counters->flows_lost);
+	fputc('\n', out);
 }
 
 void print_accounts(const struct report_context *context, const struct accounts *accounts,
@@ -105,14 +130,8 @@ void print_accounts(const struct report_context *context, const struct accounts 
 		fprintf(out, "%llu\n", accounts->missed);
 	else
 		fputs("this kernel does not tell\n", out);
-	fprintf(out, "  Not delivered: %llu, unstarted: %llu, malformed: %llu, truncated: %llu\n",
-		accounts__not_delivered(accounts), counters->unstarted, counters->malformed,
-		counters->truncated);
-	fprintf(out,
-		"  Lost: stacks: %llu, drop places: %llu, statistics: %llu, segments: %llu, "
-		"flows: %llu\n",
-		counters->stacks_lost, counters->drops_lost, counters->uncounted, accounts->unkept,
-		counters->flows_lost);
+	print_odd(out, accounts);
+	print_lost(out, accounts);
 	print_drops(context, accounts);
 	report__traffic(context, accounts, print_traffic, &lines);
 	if (!lines.any)

@@ -5,6 +5,7 @@
 #include "hook.h"
 #include "log.h"
 #include "text.h"
+#include "utf8.h"
 #include "words.h"
 
 enum {
@@ -28,7 +29,7 @@ static void print_duration(FILE *out, __u64 ns)
 /* To the end of the line. */
 static void print_bar(FILE *out, double share)
 {
-	int length = (int)(share * BAR_WIDTH + 0.5);
+	int length = share > 1 ? BAR_WIDTH : (int)(share * BAR_WIDTH + 0.5);
 
 	if (length)
 		fputc(' ', out);
@@ -104,7 +105,7 @@ static void print_share(FILE *out, const struct row *row, const struct segment *
 /* The first octave has 0, too, and the last one what is longer. */
 static unsigned int octave_of(unsigned int bucket)
 {
-	return vmlat_log2(vmlat_bucket_low(bucket));
+	return 63 - __builtin_clzll(vmlat_bucket_low(bucket) | 1);
 }
 
 static void print_octave(FILE *out, unsigned int octave, __u64 count, __u64 most)
@@ -161,12 +162,13 @@ static void print_overview_row(FILE *out, const struct row *row)
 	const struct distribution *times = &row__total(row)->times;
 	const struct segment *longest = slowest(row);
 	struct printable name = row_name(row);
+	int columns = (int)utf8__columns(name.text);
 	char count[WORD], stages[NAME];
 
-	if (strlen(name.text) > VM_WIDTH)
+	if (columns > VM_WIDTH)
 		fprintf(out, "%s\n%*s", name.text, VM_WIDTH, "");
 	else
-		fprintf(out, "%-*s", VM_WIDTH, name.text);
+		fprintf(out, "%s%*s", name.text, VM_WIDTH - columns, "");
 	fprintf(out, " %s %7s", text_direction(row->direction), count_word(times->count, count));
 	print_duration(out, distribution__percentile(times, 500));
 	print_duration(out, distribution__percentile(times, 990));
@@ -185,25 +187,59 @@ static void print_overview(FILE *out, const struct statistics *by_vm)
 			print_overview_row(out, &by_vm->rows[i]);
 }
 
+/* Whether the row of a tap is part of the VM's, or the same of nobody's tap. */
+static bool is_part(const struct row *tap, const struct row *row)
+{
+	return tap->direction == row->direction && !strcmp(tap->vm, row->vm) &&
+	       (row->vm[0] || !strcmp(tap->vm_interface, row->vm_interface));
+}
+
+/* The row's first part from there on; NULL: there is none. */
+static const struct row *next_tap(const struct statistics *by_tap, const struct row *row, size_t at)
+{
+	for (; at < by_tap->count; at++)
+		if (is_part(&by_tap->rows[at], row))
+			return &by_tap->rows[at];
+	return NULL;
+}
+
 /* The VM, direction, and the VM's taps. */
 static void print_title(FILE *out, const struct row *row, const struct statistics *by_tap)
 {
-	const char *before = ": ";
+	struct printable name = row_name(row);
+	const struct row *tap = row->vm[0] ? next_tap(by_tap, row, 0) : NULL, *next;
+	int column = (int)utf8__columns(name.text) + 3 + !!tap;
 
-	fprintf(out, "\n%s %s", row_name(row).text, text_direction(row->direction));
-	for (size_t i = 0; i < by_tap->count; i++) {
-		const struct row *tap = &by_tap->rows[i];
+	fprintf(out, "%s %s%s", name.text, text_direction(row->direction), tap ? ":" : "");
+	for (; tap; tap = next) {
+		char words[sizeof(struct printable) + 1];
 
-		if (!row->vm[0] || strcmp(tap->vm, row->vm) != 0 ||
-		    tap->direction != row->direction)
-			continue;
-		fprintf(out, "%s%s", before, printable(tap->vm_interface, IF_NAMESIZE).text);
-		before = ", ";
+		next = next_tap(by_tap, row, tap - by_tap->rows + 1);
+		snprintf(words, sizeof(words), "%s%s",
+			 printable(tap->vm_interface, IF_NAMESIZE).text, next ? "," : "");
+		print_words(out, &column, words);
 	}
 	fputc('\n', out);
 }
 
-static void print_row(const struct report_context *context, const struct row *row,
+/* Each ends with an empty line. Returns how many there are. */
+static size_t print_examples(const struct report_context *context, const struct row *row,
+			     const struct statistics *by_tap)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < by_tap->count; i++) {
+		if (!is_part(&by_tap->rows[i], row))
+			continue;
+		if (!count && report__examples(context, &by_tap->rows[i], NULL))
+			fputc('\n', context->out);
+		count += report__examples(context, &by_tap->rows[i], text_packet);
+	}
+	return count;
+}
+
+/* Returns whether it ends with an empty line. */
+static bool print_row(const struct report_context *context, const struct row *row,
 		      const struct statistics *by_tap)
 {
 	FILE *out = context->out;
@@ -219,6 +255,7 @@ static void print_row(const struct report_context *context, const struct row *ro
 			print_share(out, row, &row->segments[i]);
 	for (size_t i = 0; i < row->count && context->options->histogram; i++)
 		print_distribution(out, &row->segments[i]);
+	return print_examples(context, row, by_tap);
 }
 
 /* A row may have nothing but packets of another interval. */
@@ -230,9 +267,18 @@ static bool has_times(const struct statistics *statistics)
 	return false;
 }
 
-static void print_rows(const struct report_context *context, const struct statistics *by_tap)
+static void print_empty_line(FILE *out, bool *is_there)
+{
+	if (!*is_there)
+		fputc('\n', out);
+	*is_there = false;
+}
+
+/* Returns whether the last one ends with an empty line. */
+static bool print_rows(const struct report_context *context, const struct statistics *by_tap)
 {
 	struct statistics by_vm = { 0 };
+	bool empty_line = false;
 
 	if (statistics__by_vm(by_tap, &by_vm))
 		log_warn("out of memory: the statistics are not complete");
@@ -241,27 +287,34 @@ static void print_rows(const struct report_context *context, const struct statis
 		print_overview(context->out, &by_vm);
 	else
 		fputs("\nNo packet completed.\n", context->out);
-	for (size_t i = 0; i < by_vm.count; i++)
-		if (by_vm.rows[i].count)
-			print_row(context, &by_vm.rows[i], by_tap);
+	for (size_t i = 0; i < by_vm.count; i++) {
+		if (!by_vm.rows[i].count)
+			continue;
+		print_empty_line(context->out, &empty_line);
+		empty_line = print_row(context, &by_vm.rows[i], by_tap);
+	}
 	statistics__free(&by_vm);
+	return empty_line;
 }
 
 void text_statistics(const struct report_context *context, const struct interval *interval)
 {
 	FILE *out = context->out;
+	bool empty_line;
 
 	fprintf(out, "=== Statistics%s: ", interval->whole ? " of the whole trace" : "");
 	print_time(out, &interval->end);
-	fprintf(out, ", %.3f s", interval->seconds);
+	fprintf(out, ", %.3f s ===\n", interval->seconds);
 	if (context->options->sample > 1)
-		fprintf(out, ", one flow in %llu", context->options->sample);
-	fputs(" ===\n", out);
+		fprintf(out, "Sample: one flow in %llu; no other is in these\n",
+			context->options->sample);
 	fputs("Times in n, u, m, s: nano-, micro-, milliseconds, seconds\n", out);
-	print_rows(context, interval->statistics);
-	if (interval->flows)
+	empty_line = print_rows(context, interval->statistics);
+	if (interval->flows) {
+		print_empty_line(out, &empty_line);
 		text_flows(context, interval->flows);
-	fputc('\n', out);
+	}
+	print_empty_line(out, &empty_line);
 	if (interval->whole) /* the summary follows */
 		return;
 	print_accounts(context, interval->accounts, false);

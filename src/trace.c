@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@
 
 enum {
 	POLL_MS = 100,
-	DRAIN_MS = 200, /* for what is on its way when starts are disarmed */
+	START_MS = 50, /* a start that was under way when starts were disarmed is over by then */
+	DRAIN_MS = 200, /* and at most this for what is on its way then */
 	SWEEP_MS = 500,
 	SILENCE_S = 5,
 	LAST_SWEEPS = 10, /* at most: a packet that moves is left to the next one */
@@ -58,7 +60,8 @@ static void on_signal(int signal)
 
 static void catch_signals(void)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	/* waiting ends all the same, but a write goes on: stdio would lose what it has in hand */
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
@@ -145,7 +148,7 @@ static int poll_once(struct trace *trace, int timeout_ms)
 		changes__follow(&trace->changes, &trace->devices, &trace->options->devices,
 				trace->tracer, now_ns(CLOCK_MONOTONIC));
 		trace->report.clock_offset_ns = clock_offset_ns();
-		error = tracer__handle(trace->tracer);
+		error = tracer__handle(trace->tracer, !timeout_ms);
 		flush(trace);
 	}
 	if (!error)
@@ -158,6 +161,7 @@ static int poll_once(struct trace *trace, int timeout_ms)
 
 static int open_output(struct trace *trace)
 {
+	static char buffer[OUTPUT_BYTES]; /* without one of its own glibc ignores the size */
 	const char *path = trace->options->output;
 
 	trace->report.out = path ? fopen(path, "we") : stdout;
@@ -166,7 +170,7 @@ static int open_output(struct trace *trace)
 		return EXIT_FAILED;
 	}
 	/* a terminal's, too: each poll ends with a flush */
-	setvbuf(trace->report.out, NULL, _IOFBF, OUTPUT_BYTES);
+	setvbuf(trace->report.out, buffer, _IOFBF, sizeof(buffer));
 	return 0;
 }
 
@@ -187,6 +191,15 @@ static int open_devices(struct trace *trace)
 	for (int i = 0; i < VMLAT_SPARES; i++)
 		devices__reserve(&trace->devices);
 	return devices__select(&trace->devices, &trace->options->devices);
+}
+
+/* That of an earlier run would say so too early. */
+static void remove_ready_file(const char *path)
+{
+	struct stat file;
+
+	if (path && !lstat(path, &file) && S_ISREG(file.st_mode))
+		unlink(path);
 }
 
 static int create_ready_file(const char *path)
@@ -262,17 +275,17 @@ static int begin(struct trace *trace)
 		log_error("cannot read the counters: %s", strerror(-error));
 		return EXIT_FAILED;
 	}
-	tracer__arm(trace->tracer, true);
+	tracer__arm(trace->tracer);
 	error = create_ready_file(trace->options->ready_file);
 	if (error)
 		return error;
 	say_ready(trace);
-	return start_command(trace);
+	return stop_requested ? EXIT_DONE : start_command(trace);
 }
 
 /* --- running --- */
 
-/* Nothing was reported for so long: what was seen, and what turned it away. */
+/* Nothing came for so long: what was seen, and what turned it away. */
 static void explain_silence(const struct trace *trace)
 {
 	static const char *const reasons[] = {
@@ -280,11 +293,12 @@ static void explain_silence(const struct trace *trace)
 		VMLAT_REFUSALS(X)
 #undef X
 	};
+	bool summary = trace->options->summary; /* reports are due at its end then */
 	struct vmlat_counters counters;
 	char refused[512] = "";
 	__u64 ended = 0;
 
-	if (tracer__counters(trace->tracer, &counters))
+	if (tracer__counters(trace->tracer, &counters) || (summary && counters.started))
 		return;
 	for (int i = 0; i < VMLAT_REFUSAL_COUNT; i++) {
 		size_t length = strlen(refused);
@@ -295,10 +309,10 @@ static void explain_silence(const struct trace *trace)
 	}
 	for (int i = 0; i < VMLAT_OUTCOME_COUNT; i++)
 		ended += counters.outcomes[i];
-	log_info("no report in %d s: seen %llu packets on the taps and %llu on the NICs; turned "
+	log_info("no %s in %d s: seen %llu packets on the taps and %llu on the NICs; turned "
 		 "away: %s; measured: %llu, of which %llu have ended%s",
-		 SILENCE_S, counters.seen_tap, counters.seen_nic, refused[0] ? refused : "none",
-		 counters.started, ended,
+		 summary ? "packet" : "report", SILENCE_S, counters.seen_tap, counters.seen_nic,
+		 refused[0] ? refused : "none", counters.started, ended,
 		 ended ? ", below --latency-threshold or not in --outcome" : "");
 }
 
@@ -341,15 +355,25 @@ static int collect(struct trace *trace, int (*collect)(struct summary *summary))
 	return EXIT_FAILED;
 }
 
+/* However long an interval is. Its end collects as well. */
+static int collect_statistics(struct trace *trace, struct task *interval, struct task *rest,
+			      __s64 now)
+{
+	if (interval->every && is_due(interval, now)) {
+		rest->next = now + rest->every;
+		return collect(trace, summary__report_interval);
+	}
+	return is_due(rest, now) ? collect(trace, summary__collect) : 0;
+}
+
 static int run(struct trace *trace)
 {
-	__s64 start = now_ns(CLOCK_MONOTONIC), now = start;
-	__s64 interval = trace->options->interval_ns ? (__s64)trace->options->interval_ns
-						     : COLLECT_S * 1000000000LL;
+	__s64 start = now_ns(CLOCK_MONOTONIC), now = start, every = trace->options->interval_ns;
 	struct task sweep = { SWEEP_MS * 1000000LL, start },
 		    flows = { COLLECT_FLOWS_MS * 1000000LL, start },
-		    report = { interval, start + interval };
-	bool silent = !trace->options->summary;
+		    interval = { every, start + every },
+		    rest = { COLLECT_S * 1000000000LL, start + COLLECT_S * 1000000000LL };
+	bool silent = true;
 	int error = 0;
 
 	while (!error && !finished(trace, now - start)) {
@@ -361,10 +385,8 @@ static int run(struct trace *trace)
 		}
 		if (!error && is_due(&flows, now))
 			error = collect(trace, summary__collect_flows);
-		if (!error && is_due(&report, now))
-			error = collect(trace, trace->options->interval_ns
-						       ? summary__report_interval
-						       : summary__collect);
+		if (!error)
+			error = collect_statistics(trace, &interval, &rest, now);
 		if (silent && now - start >= SILENCE_S * 1000000000LL) {
 			if (!trace->summary.handled)
 				explain_silence(trace);
@@ -404,14 +426,24 @@ static int report_end(struct trace *trace)
 	return EXIT_DONE;
 }
 
+static bool all_have_ended(const struct trace *trace)
+{
+	struct vmlat_counters counters;
+
+	return !tracer__counters(trace->tracer, &counters) && !accounts__open(&counters);
+}
+
 static int end(struct trace *trace)
 {
-	__s64 deadline = now_ns(CLOCK_MONOTONIC) + DRAIN_MS * 1000000LL;
+	__s64 start = now_ns(CLOCK_MONOTONIC), passed = 0;
 	int error = 0;
 
-	tracer__arm(trace->tracer, false);
-	while (!error && now_ns(CLOCK_MONOTONIC) < deadline)
-		error = poll_once(trace, DRAIN_MS / 4);
+	tracer__disarm(trace->tracer);
+	while (!error && passed < DRAIN_MS * 1000000LL &&
+	       (passed < START_MS * 1000000LL || !all_have_ended(trace))) {
+		error = poll_once(trace, START_MS);
+		passed = now_ns(CLOCK_MONOTONIC) - start;
+	}
 	for (int i = 0; i < LAST_SWEEPS && tracer__expire(trace->tracer, 0); i++)
 		;
 	if (!error)
@@ -422,7 +454,10 @@ static int end(struct trace *trace)
 static int set_up(struct trace *trace)
 {
 	struct obstacles obstacles = { 0 };
-	int error = kernel__open(&trace->kernel);
+	int error;
+
+	remove_ready_file(trace->options->ready_file);
+	error = kernel__open(&trace->kernel);
 
 	obstacles__of_kernel(&obstacles, &trace->kernel);
 	if (!error)
@@ -458,14 +493,24 @@ static void end_command(pid_t child)
 	}
 }
 
+/* The last of it may fail only then, on a network's file system or beyond a quota. */
+static int close_output(struct trace *trace)
+{
+	FILE *out = trace->report.out;
+
+	trace->report.out = NULL;
+	if (!out || out == stdout || !fclose(out) || trace->write_failed)
+		return 0;
+	log_error("cannot write to %s: %s", trace->options->output, strerror(errno));
+	return EXIT_FAILED;
+}
+
 static void tear_down(struct trace *trace)
 {
 	if (trace->child > 0)
 		end_command(trace->child);
 	summary__end(&trace->summary);
 	tracer__close(trace->tracer);
-	if (trace->report.out && trace->report.out != stdout)
-		fclose(trace->report.out);
 	devices__free(&trace->devices);
 	changes__close(&trace->changes);
 	kernel__close(&trace->kernel);
@@ -479,7 +524,7 @@ int trace(const struct options *options)
 		[FORMAT_CSV] = &csv_format,
 	};
 	struct trace trace = { .options = options, .format = formats[options->format] };
-	int error;
+	int error, closed;
 
 	catch_signals();
 	error = set_up(&trace);
@@ -489,6 +534,7 @@ int trace(const struct options *options)
 		error = run(&trace);
 	if (!error)
 		error = end(&trace);
+	closed = close_output(&trace);
 	tear_down(&trace);
-	return error;
+	return error ? error : closed;
 }

@@ -14,6 +14,7 @@
 #include "cleanup.h"
 #include "collector.h"
 #include "cpus.h"
+#include "deny.h"
 #include "exit.h"
 #include "flow_collector.h"
 #include "interfaces.h"
@@ -27,13 +28,6 @@ enum {
 	STACKS = 16384,
 	MAX_STACK = 127,
 	FLIGHTS_STEP = 256, /* mapped at a time */
-};
-
-/* What user space knows of struct cpu_state. */
-struct cpu_value {
-	struct vmlat_counters counters;
-	__u64 number;
-	__u64 slots;
 };
 
 struct tracer {
@@ -50,6 +44,7 @@ struct tracer {
 	size_t stride;
 	size_t flight_count;
 	size_t mapped; /* of these */
+	const struct vmlat_parked *parked; /* mapped: parked_count of them; NULL: not yet */
 	struct cpus cpus;
 	struct collector *collector;
 	struct flow_collector *flow_collector; /* NULL: flows are not counted */
@@ -89,9 +84,14 @@ enum { REFUSED = -1 }; /* one way of attaching to one hook: another one may do *
 static int note_refusal(const struct tracer *tracer, struct kernel *kernel, enum vmlat_hook id,
 			int error)
 {
-	log_warn("%s: the kernel refuses %s (%s); -v shows what it says", hooks[id].name,
-		 tracer->hooks[id].attach, strerror(error));
-	kernel->refused[id] |= tracer->hooks[id].way;
+	const struct hook_choice *choice = &tracer->hooks[id];
+
+	if (hook__refuse(kernel, id, choice->way, error))
+		log_warn("%s: this kernel attaches %s to no function at all", hooks[id].name,
+			 choice->attach);
+	else
+		log_warn("%s: the kernel refuses %s (%s); -v shows what it says", hooks[id].name,
+			 choice->attach, strerror(error));
 	return REFUSED;
 }
 
@@ -130,8 +130,10 @@ static void size_maps(struct tracer *tracer, const struct options *options)
 
 	bpf_map__set_max_entries(tracer->object->maps.flights, flights);
 	bpf_map__set_max_entries(tracer->object->maps.free_slots, flights);
+	bpf_map__set_max_entries(tracer->object->maps.parked_lanes,
+				 cpus__room(&tracer->cpus) * VMLAT_PARKED_EACH);
 	bpf_map__set_max_entries(tracer->object->maps.carriers, flights * 2);
-	bpf_map__set_max_entries(tracer->object->maps.upcalls, flights);
+	bpf_map__set_max_entries(tracer->object->maps.upcalls, flights * VMLAT_ANSWERED_WITHIN);
 	bpf_map__set_max_entries(tracer->object->maps.shared_flights, flights);
 	bpf_map__set_max_entries(tracer->object->maps.segments, flights);
 	bpf_map__set_max_entries(tracer->object->maps.stacks, options->stacks ? STACKS : 1);
@@ -159,6 +161,16 @@ static __u64 attached_hooks(const struct tracer *tracer)
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
 		bits |= tracer->hooks[id].attach ? 1ULL << id : 0;
 	return bits;
+}
+
+/*
+ * Of the preempt count (include/linux/preempt.h), those that count hard interrupts: from 7.3 on they are
+ * behind the ones that count who has disabled interrupts, whose state this variable is.
+ */
+static __u64 hardirq_bits(const struct kernel *kernel)
+{
+	return symbols__variable(kernel->symbols, "local_interrupt_disable_state") ? 0xfU << 24
+										   : 0xfU << 16;
 }
 
 static int load_object(struct tracer *tracer, struct kernel *kernel, const struct options *options)
@@ -194,7 +206,9 @@ static int load_object(struct tracer *tracer, struct kernel *kernel, const struc
 		.per_cpu_offset = symbols__variable(kernel->symbols, "__per_cpu_offset"),
 		.preempt_count = symbols__variable(kernel->symbols, "__preempt_count"),
 		.pcpu_hot = symbols__variable(kernel->symbols, "pcpu_hot"),
+		.hardirq_bits = hardirq_bits(kernel),
 	};
+	bpf_program__set_autoload(tracer->object->progs.fill, true);
 	bpf_program__set_autoload(tracer->object->progs.expire, true);
 	blamed[0] = '\0';
 	error = collector__open(&tracer->collector, tracer->object->maps.statistics_maps,
@@ -232,12 +246,17 @@ static int load(struct tracer *tracer, struct kernel *kernel, const struct optio
 
 static int fill_slots(struct tracer *tracer)
 {
-	int fd = bpf_map__fd(tracer->object->maps.free_slots);
+	struct vmlat_fill arguments = { .end = tracer->flight_count };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
+	int error = 0;
 
-	for (__u32 slot = tracer->flight_count; slot-- > 0;)
-		if (bpf_map_update_elem(fd, NULL, &slot, BPF_ANY))
-			return -errno;
-	return 0;
+	for (size_t left = tracer->flight_count; left && !error; left = arguments.first) {
+		arguments.first = (left - 1) / VMLAT_FILL * VMLAT_FILL;
+		error = bpf_prog_test_run_opts(bpf_program__fd(tracer->object->progs.fill), &run);
+		if (!error && run.retval)
+			error = -E2BIG;
+	}
+	return error;
 }
 
 static bool has_statistics(const struct device *device)
@@ -305,19 +324,21 @@ static int fill_wanted_taps(struct tracer *tracer, char *const *names)
 	return 0;
 }
 
-/* Tells each CPU its number, which costs each CPU a call to find out (before 6.10). */
-static int number_cpus(struct tracer *tracer)
+/* What the BPF side has of the CPU that is the n-th of those there may be. It changes meanwhile. */
+static struct vmlat_cpu *cpu_at(const struct tracer *tracer, int n)
 {
-	const struct bpf_map *map = tracer->object->maps.cpus;
-	size_t stride = (bpf_map__value_size(map) + 7) / 8 * 8;
-	cleanup_free char *values = calloc(tracer->cpus.count, stride);
-	__u32 zero = 0;
+	return &tracer->object->bss->cpus[tracer->cpus.number[n]].cpu;
+}
 
-	if (!values)
-		return -ENOMEM;
-	for (int cpu = 0; cpu < tracer->cpus.count; cpu++)
-		((struct cpu_value *)(values + cpu * stride))->number = tracer->cpus.number[cpu];
-	return bpf_map_update_elem(bpf_map__fd(map), &zero, values, BPF_ANY) ? -errno : 0;
+/* Tells each CPU its number, which costs it a call to find out, and what it is to expect. */
+static void fill_cpus(struct tracer *tracer)
+{
+	for (int n = 0; n < tracer->cpus.count; n++) {
+		struct vmlat_cpu *cpu = cpu_at(tracer, n);
+
+		cpu->number = tracer->cpus.number[n];
+		cpu->untold = !tracer->hooks[VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE].attach;
+	}
 }
 
 static int map_settings(struct tracer *tracer)
@@ -363,8 +384,7 @@ static int fill(struct tracer *tracer, const struct options *options, const stru
 		error = fill_wanted_taps(tracer, options->devices.taps);
 	if (!error)
 		error = fill_slots(tracer);
-	if (!error)
-		error = number_cpus(tracer);
+	fill_cpus(tracer);
 	if (!error && tracer->flow_collector)
 		error = flow_collector__begin(tracer->flow_collector);
 	if (error)
@@ -382,8 +402,7 @@ static int attach(struct tracer *tracer, struct kernel *kernel)
 		if (!choice->attach)
 			continue;
 		program = bpf_object__find_program_by_name(tracer->object->obj, choice->program);
-		errno = EPERM;
-		if (!(kernel->to_refuse[id] & choice->way))
+		if (!deny__refuses(kernel, id, choice->way))
 			tracer->links[id] = choice->way == BY_TRACING
 						    ? bpf_program__attach_trace(program)
 						    : bpf_program__attach(program);
@@ -400,6 +419,11 @@ static int find_cpus(struct tracer *tracer, const struct options *options)
 	if (error) {
 		log_error("the CPUs of this machine cannot be listed: %s", strerror(-error));
 		return EXIT_FAILED;
+	}
+	if (cpus__room(&tracer->cpus) > VMLAT_CPUS) {
+		log_error("this machine may have a CPU %u: vmlat knows those below %d",
+			  cpus__room(&tracer->cpus) - 1, VMLAT_CPUS);
+		return EXIT_HOST;
 	}
 	if (options->flights > (__u64)tracer->cpus.count)
 		return 0;
@@ -432,6 +456,16 @@ static int load_and_attach(struct tracer *tracer, const struct options *options,
 	return attach(tracer, kernel);
 }
 
+static size_t parked_count(const struct tracer *tracer)
+{
+	return (size_t)cpus__room(&tracer->cpus) * VMLAT_PARKED_EACH;
+}
+
+static size_t parked_bytes(const struct tracer *tracer)
+{
+	return page_align(parked_count(tracer) * sizeof(*tracer->parked));
+}
+
 static void unmap_flights(struct tracer *tracer)
 {
 	if (tracer->flights)
@@ -450,6 +484,8 @@ static void unload(struct tracer *tracer)
 	collector__close(tracer->collector);
 	flow_collector__close(tracer->flow_collector);
 	unmap_flights(tracer);
+	if (tracer->parked)
+		munmap((void *)tracer->parked, parked_bytes(tracer));
 	if (tracer->config)
 		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
@@ -457,6 +493,7 @@ static void unload(struct tracer *tracer)
 	tracer->collector = NULL;
 	tracer->flow_collector = NULL;
 	tracer->config = NULL;
+	tracer->parked = NULL;
 	tracer->object = NULL;
 }
 
@@ -470,13 +507,22 @@ static void tell_absent(enum vmlat_hook id)
 		 hooks[id].module);
 }
 
+/* A function's return goes with its beginning. */
+static bool is_told(const struct tracer *tracer, enum vmlat_hook id)
+{
+	for (int before = 0; before < (int)id; before++)
+		if (tracer->hooks[before].missing && !strcmp(hooks[before].name, hooks[id].name))
+			return true;
+	return false;
+}
+
 static void tell_missing(const struct tracer *tracer, const struct kernel *kernel)
 {
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
 		const struct hook *hook = &hooks[id];
 
 		if (!tracer->hooks[id].missing || hook->need == HOOK_SHORTCUT ||
-		    !(hook->directions & tracer->use.directions))
+		    is_told(tracer, id) || !(hook->directions & tracer->use.directions))
 			continue;
 		if (hook->module[0] && kernel__module_state(kernel, hook->module) == MODULE_ABSENT)
 			tell_absent(id);
@@ -574,9 +620,23 @@ void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels)
 
 /* --- run --- */
 
-void tracer__arm(struct tracer *tracer, bool armed)
+static void set_armed(struct tracer *tracer, enum vmlat_armed armed)
 {
 	__atomic_store_n(&tracer->config->armed, armed, __ATOMIC_RELEASE);
+}
+
+void tracer__arm(struct tracer *tracer)
+{
+	const struct timespec longer_than_a_call = { .tv_nsec = 10000000 };
+
+	set_armed(tracer, VMLAT_ARMING); /* else packets would come of calls that nobody noted */
+	nanosleep(&longer_than_a_call, NULL);
+	set_armed(tracer, VMLAT_ARMED);
+}
+
+void tracer__disarm(struct tracer *tracer)
+{
+	set_armed(tracer, VMLAT_DRAINING);
 }
 
 int tracer__watch(struct tracer *tracer, int fd)
@@ -589,9 +649,9 @@ int tracer__wait(struct tracer *tracer, int timeout_ms)
 	return ring__wait(tracer->ring, timeout_ms);
 }
 
-int tracer__handle(struct tracer *tracer)
+int tracer__handle(struct tracer *tracer, bool all)
 {
-	return ring__read(tracer->ring);
+	return ring__read(tracer->ring, all);
 }
 
 static __u64 monotonic_ns(void)
@@ -602,28 +662,72 @@ static __u64 monotonic_ns(void)
 	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
+enum { ANY_CPU = -1 };
+
+/* Runs the program that ends flights, on that CPU. */
+static void run_expire(const struct tracer *tracer, struct vmlat_expire *arguments, int cpu)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = arguments, .ctx_size_in = sizeof(*arguments));
+	int fd = bpf_program__fd(tracer->object->progs.expire), error;
+
+	if (cpu != ANY_CPU) {
+		run.flags = BPF_F_TEST_RUN_ON_CPU;
+		run.cpu = cpu;
+	}
+	error = bpf_prog_test_run_opts(fd, &run);
+	if (error == -ENXIO) { /* that CPU is offline: nobody is there to be disturbed */
+		run.flags = run.cpu = 0;
+		arguments->anywhere = cpu;
+		error = bpf_prog_test_run_opts(fd, &run);
+	}
+	if (error)
+		log_debug("a flight cannot be ended: %s", strerror(-error));
+}
+
 static void expire(const struct tracer *tracer, const struct vmlat_flight *flight, size_t slot,
 		   __u64 last_ns, enum vmlat_outcome outcome)
 {
 	struct vmlat_expire arguments = { .slot = slot,
 					  .generation = flight->generation,
 					  .last_ns = last_ns,
-					  .outcome = outcome };
-	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &arguments, .ctx_size_in = sizeof(arguments));
-	int fd = bpf_program__fd(tracer->object->progs.expire), error;
+					  .outcome = outcome,
+					  .anywhere = ANY_CPU };
+	bool here = flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING;
 
-	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
-		run.flags = BPF_F_TEST_RUN_ON_CPU;
-		run.cpu = flight->cpu;
+	run_expire(tracer, &arguments, here ? flight->cpu : ANY_CPU);
+}
+
+/* When the packet passed its last stage; 0: none is there. */
+static __u64 last_stamp(const struct vmlat_lane *lane)
+{
+	__u32 visits = __atomic_load_n(&lane->visits, __ATOMIC_ACQUIRE);
+
+	return lane->key && visits >= 1 && visits <= VMLAT_LANE_STAMPS ? lane->stamp[visits - 1].ns
+								       : 0;
+}
+
+static bool is_silent(__u64 last_ns, __u64 now, __u64 timeout_ns)
+{
+	return !timeout_ns || (now > last_ns && now - last_ns >= timeout_ns);
+}
+
+/*
+ * What is in a CPU's lane for so long has left its call stack unseen, and may be met on another CPU:
+ * it gets a record.
+ */
+static void clear_lanes(const struct tracer *tracer)
+{
+	enum { LONG_NS = 50000000 };
+	__u64 now = monotonic_ns();
+
+	for (int n = 0; n < tracer->cpus.count; n++) {
+		struct vmlat_expire arguments = { .slot = VMLAT_LANE,
+						  .last_ns = last_stamp(&cpu_at(tracer, n)->lane),
+						  .anywhere = ANY_CPU };
+
+		if (arguments.last_ns && is_silent(arguments.last_ns, now, LONG_NS))
+			run_expire(tracer, &arguments, tracer->cpus.number[n]);
 	}
-	error = bpf_prog_test_run_opts(fd, &run);
-	if (error == -ENXIO) { /* that CPU is offline: nobody is there to be disturbed */
-		run.flags = run.cpu = 0;
-		arguments.anywhere = true;
-		error = bpf_prog_test_run_opts(fd, &run);
-	}
-	if (error)
-		log_debug("a flight cannot be ended: %s", strerror(-error));
 }
 
 /* The value of this entry that each CPU has, `*stride` bytes apart; NULL: errno says why. */
@@ -643,14 +747,12 @@ static char *cpu_values(const struct tracer *tracer, const struct bpf_map *map, 
 /* All flights that there ever were are in slots below this one. */
 static size_t used_slots(const struct tracer *tracer)
 {
-	__u32 zero = 0;
-	size_t stride, used = 0;
-	cleanup_free char *values = cpu_values(tracer, tracer->object->maps.cpus, &zero, &stride);
+	size_t used = 0;
 
-	for (int cpu = 0; values && cpu < tracer->cpus.count; cpu++) {
-		const struct cpu_value *value = (void *)(values + cpu * stride);
+	for (int n = 0; n < tracer->cpus.count; n++) {
+		size_t slots = __atomic_load_n(&cpu_at(tracer, n)->slots, __ATOMIC_RELAXED);
 
-		used = value->slots > used ? value->slots : used;
+		used = slots > used ? slots : used;
 	}
 	return used;
 }
@@ -678,6 +780,61 @@ static void map_flights(struct tracer *tracer)
 	tracer->mapped = count;
 }
 
+/* What is parked is seldom asked for, and not mapped before any CPU has parked something. */
+static bool map_parked(struct tracer *tracer)
+{
+	__u64 any = 0;
+	void *memory;
+
+	for (int n = 0; n < tracer->cpus.count; n++)
+		any |= __atomic_load_n(&cpu_at(tracer, n)->parked, __ATOMIC_RELAXED);
+	if (tracer->parked || !any)
+		return tracer->parked;
+	memory = mmap(NULL, parked_bytes(tracer), PROT_READ, MAP_SHARED,
+		      bpf_map__fd(tracer->object->maps.parked_lanes), 0);
+	if (memory == MAP_FAILED) {
+		log_debug("what waits in queues cannot be mapped: %s", strerror(errno));
+		return false;
+	}
+	tracer->parked = memory;
+	return true;
+}
+
+/* Has the BPF side see to all that was parked that long ago (0: ever); how many these are. */
+static size_t end_parked(const struct tracer *tracer, __u64 timeout_ns, enum vmlat_outcome outcome)
+{
+	__u64 now = monotonic_ns();
+	size_t count = 0;
+
+	for (size_t i = 0; i < parked_count(tracer); i++) {
+		struct vmlat_expire arguments = { .slot = VMLAT_PARKED,
+						  .parked = i,
+						  .last_ns = last_stamp(&tracer->parked[i].lane),
+						  .outcome = outcome,
+						  .anywhere = ANY_CPU };
+
+		if (!arguments.last_ns || !is_silent(arguments.last_ns, now, timeout_ns))
+			continue;
+		run_expire(tracer, &arguments, ANY_CPU);
+		count++;
+	}
+	return count;
+}
+
+/*
+ * The same, to their end. First they are given up, so that no CPU takes one any more, and then those
+ * programs are waited for that may have one in hand.
+ */
+static size_t expire_parked(struct tracer *tracer, __u64 timeout_ns, enum vmlat_outcome outcome)
+{
+	const struct timespec longer_than_a_program = { .tv_nsec = 10000000 };
+
+	if (!map_parked(tracer) || !end_parked(tracer, timeout_ns, VMLAT_OUTCOME_COUNT))
+		return 0;
+	nanosleep(&longer_than_a_program, NULL);
+	return end_parked(tracer, timeout_ns, outcome);
+}
+
 static const struct vmlat_flight *flight_at(const struct tracer *tracer, size_t slot)
 {
 	return (void *)((char *)tracer->flights + slot * tracer->stride);
@@ -685,9 +842,11 @@ static const struct vmlat_flight *flight_at(const struct tracer *tracer, size_t 
 
 size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 {
+	enum vmlat_outcome outcome = timeout_ns ? VMLAT_EXPIRED : VMLAT_IN_FLIGHT;
 	__u64 now = monotonic_ns(), last_ns;
-	size_t count = 0;
+	size_t count = expire_parked(tracer, timeout_ns, outcome);
 
+	clear_lanes(tracer);
 	map_flights(tracer);
 	for (size_t slot = 0; slot < tracer->mapped; slot++) {
 		const struct vmlat_flight *flight = flight_at(tracer, slot);
@@ -696,9 +855,9 @@ size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns)
 		if (flight->place == VMLAT_FREE ||
 		    (flight->place == VMLAT_ON_CPU && flight->candidate))
 			continue; /* a CPU's own slot, which holds nothing that counts */
-		if (timeout_ns && (now <= last_ns || now - last_ns < timeout_ns))
+		if (!is_silent(last_ns, now, timeout_ns))
 			continue;
-		expire(tracer, flight, slot, last_ns, timeout_ns ? VMLAT_EXPIRED : VMLAT_IN_FLIGHT);
+		expire(tracer, flight, slot, last_ns, outcome);
 		count++;
 	}
 	return count;
@@ -746,16 +905,17 @@ static void forget_before(const struct tracer *tracer, __u64 before_ns)
 void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns)
 {
 	__u64 now = monotonic_ns(), orphans = tracer->object->bss->orphans;
+	__u64 kept_ns = VMLAT_ANSWERED_WITHIN * timeout_ns;
 
 	if (!tracer->forget_ns && orphans != tracer->orphans) {
 		tracer->orphans = orphans;
-		tracer->forget_ns = now + timeout_ns;
+		tracer->forget_ns = now + kept_ns;
 	}
 	if (!tracer->forget_ns || now < tracer->forget_ns)
 		return;
 	tracer->forget_ns = 0;
 	map_flights(tracer);
-	forget_before(tracer, now - timeout_ns);
+	forget_before(tracer, now - kept_ns);
 }
 
 /* --- read --- */
@@ -781,12 +941,29 @@ static int sum_cpus(const struct tracer *tracer, const struct bpf_map *map, cons
 	return 0;
 }
 
+/* None follows it any more. */
+static void add_last_call(struct vmlat_counters *counters, const struct vmlat_cpu *cpu)
+{
+	__u32 given = cpu->handed_over, left = cpu->left;
+
+	counters->given += given;
+	counters->delivered += given > left ? given - left : 0;
+}
+
 int tracer__counters(const struct tracer *tracer, struct vmlat_counters *counters)
 {
-	__u32 zero = 0;
+	__u64 *sums = (__u64 *)counters;
 
-	return sum_cpus(tracer, tracer->object->maps.cpus, &zero, (__u64 *)counters,
-			sizeof(*counters) / sizeof(__u64));
+	memset(counters, 0, sizeof(*counters));
+	for (int n = 0; n < tracer->cpus.count; n++) {
+		const __u64 *numbers = (const __u64 *)&cpu_at(tracer, n)->count;
+
+		for (size_t i = 0; i < sizeof(*counters) / sizeof(*sums); i++)
+			sums[i] += __atomic_load_n(&numbers[i], __ATOMIC_RELAXED);
+		if (tracer->config->armed == VMLAT_DRAINING)
+			add_last_call(counters, cpu_at(tracer, n));
+	}
+	return 0;
 }
 
 int tracer__traffic(const struct tracer *tracer, size_t device, int direction,
@@ -799,8 +976,10 @@ int tracer__traffic(const struct tracer *tracer, size_t device, int direction,
 }
 
 struct taking {
+	struct tracer *tracer;
 	const struct devices *devices;
 	struct statistics *statistics;
+	size_t last; /* device */
 	int error;
 };
 
@@ -809,6 +988,10 @@ static void add_times(void *context, size_t index, unsigned int pair,
 {
 	struct taking *taking = context;
 
+	/* each takes as long as a grace period: the ring buffer is not to overflow meanwhile */
+	if (!taking->error && index != taking->last)
+		taking->error = tracer__handle(taking->tracer, false);
+	taking->last = index;
 	if (!taking->error && index < taking->devices->count)
 		taking->error = statistics__add(taking->statistics, &taking->devices->all[index],
 						pair, times);
@@ -817,7 +1000,9 @@ static void add_times(void *context, size_t index, unsigned int pair,
 int tracer__statistics(struct tracer *tracer, const struct devices *devices,
 		       struct statistics *statistics)
 {
-	struct taking taking = { .devices = devices, .statistics = statistics };
+	struct taking taking = {
+		.tracer = tracer, .devices = devices, .statistics = statistics, .last = SIZE_MAX
+	};
 	int error = collector__take(tracer->collector, add_times, &taking, &statistics->unkept);
 
 	for (size_t i = 0; i < devices->count && !error; i++)

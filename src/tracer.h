@@ -49,8 +49,9 @@ bool tracer__adopted(struct tracer *tracer,
 /* The same as tracer__set_device of the tunnels. */
 void tracer__set_tunnels(struct tracer *tracer, const struct tunnels *tunnels);
 
-/* Whether packets may start. */
-void tracer__arm(struct tracer *tracer, bool armed);
+/* From now on packets start, and none starts any more. */
+void tracer__arm(struct tracer *tracer);
+void tracer__disarm(struct tracer *tracer);
 
 /* Whatever becomes readable here ends the waiting, too. 0 or -errno. */
 int tracer__watch(struct tracer *tracer, int fd);
@@ -59,7 +60,7 @@ int tracer__watch(struct tracer *tracer, int fd);
 int tracer__wait(struct tracer *tracer, int timeout_ms);
 
 /* Handles all records that there are. 0 or -errno. */
-int tracer__handle(struct tracer *tracer);
+int tracer__handle(struct tracer *tracer, bool all);
 
 /* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. Returns
  * how many that were: one that moved may be among them, and open still. */
@@ -67,7 +68,8 @@ size_t tracer__expire(struct tracer *tracer, __u64 timeout_ns);
 
 /*
  * Removes what is left in the map of upcalls of flights that ended while they were up, once it is
- * older than timeout_ns. Call it now and then: it looks only where the BPF side left something.
+ * VMLAT_ANSWERED_WITHIN timeouts old. Call it now and then: it looks only where the BPF side left
+ * something.
  */
 void tracer__forget_upcalls(struct tracer *tracer, __u64 timeout_ns);
 

@@ -16,4 +16,7 @@ char *utf8__clean(char *to, size_t size, const char *from);
 /* The same, with a '?' for each control character: a terminal must not take it for a command. */
 char *utf8__printable(char *to, size_t size, const char *from);
 
+/* How many columns of a terminal valid UTF-8 takes: wide characters two, combining ones none. */
+size_t utf8__columns(const char *text);
+
 #endif

@@ -17,6 +17,7 @@
 #define __type(name, value)  typeof(value) *name
 #define __array(name, value) typeof(value) *name[1]
 #define barrier_var(var)     asm volatile("" : "+r"(var))
+#define barrier()	     asm volatile("" ::: "memory")
 #define GLOBAL		     static __attribute__((unused))
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
@@ -52,6 +53,15 @@ struct net_device {
 		struct net *net;
 	} nd_net;
 };
+
+#define bpf_htons(value) __builtin_bswap16(value)
+#define bpf_ntohs(value) __builtin_bswap16(value)
+#define bpf_htonl(value) __builtin_bswap32(value)
+#define bpf_ntohl(value) __builtin_bswap32(value)
+
+/* the CPU that this is */
+enum { SHIM_CPU = 2 };
+#define bpf_get_smp_processor_id() SHIM_CPU
 
 /* the test's */
 static void *bpf_map_lookup_elem(const void *map, const void *key);

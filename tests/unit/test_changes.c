@@ -184,6 +184,31 @@ static void a_tap_that_the_bpf_side_saw_first_is_taken_over(void **state)
 	assert_int_equal(run.code, 0);
 }
 
+static int adopt_one(void *argument)
+{
+	struct device_choice *choice = argument;
+	struct devices devices = selected_devices(choice);
+	struct vmlat_adopted adopted = { .index = devices__reserve(&devices), .name = "tap10" };
+	struct tracer tracer = { .id = { HOST_NETNS, 42 }, .adopted = &adopted };
+	struct changes changes = { 0 };
+
+	changes__adopt(&changes, &devices, choice, &tracer);
+	devices__free(&devices);
+	return tracer.set != 1;
+}
+
+static void a_new_tap_that_may_only_be_the_other_end_is_not_spoken_of(void **state)
+{
+	static char *taps[] = { "vnet0", NULL };
+	struct device_choice choice = { .directions = VMLAT_BOTH, .taps = taps };
+	struct run run;
+
+	(void)state;
+	run_apart(&run, adopt_one, &choice);
+	assert_string_equal(run.err, "");
+	assert_int_equal(run.code, 0);
+}
+
 static int adopt_while_listing(void *argument)
 {
 	struct device_choice *choice = argument;
@@ -237,6 +262,7 @@ int main(void)
 		cmocka_unit_test(one_that_the_tracer_cannot_take_is_named),
 		cmocka_unit_test(a_tap_that_the_bpf_side_saw_first_is_taken_over),
 		cmocka_unit_test(a_tap_that_the_bpf_side_saw_while_devices_were_listed_is_not_gone),
+		cmocka_unit_test(a_new_tap_that_may_only_be_the_other_end_is_not_spoken_of),
 		cmocka_unit_test(following_never_waits),
 	};
 

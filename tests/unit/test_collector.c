@@ -12,9 +12,10 @@ enum { CPUS = 2, MAPS = 8, FIRST_FD = 1000, OUTER_FD = 999 };
 
 /* The kernel's maps. */
 static struct vmlat_statistics values[MAPS][CPUS];
-static int created, outer[VMLAT_INTERFACES], updates;
+static int created, outer[VMLAT_INTERFACES + 1], updates;
 static int create_error, outer_error; /* errno; 0: it works */
 static void (*before_swap)(void); /* what happens until a map is exchanged */
+static void (*after_swap)(void); /* and until the update that does it returns */
 
 int bpf_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u32 value_size,
 		   __u32 max_entries, const struct bpf_map_create_opts *opts)
@@ -52,13 +53,17 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 		memcpy(&values[fd - FIRST_FD][number], value, sizeof(**values));
 		return 0;
 	}
-	if (before_swap)
+	if (before_swap && number != VMLAT_TAKEN_OUT)
 		before_swap();
 	errno = outer_error;
 	if (outer_error)
 		return -1;
-	updates++;
 	outer[number] = *(const int *)value;
+	if (number == VMLAT_TAKEN_OUT)
+		return 0;
+	updates++;
+	if (after_swap)
+		after_swap();
 	return 0;
 }
 
@@ -126,7 +131,7 @@ static int set_up(void **state)
 	memset(values, 0, sizeof(values));
 	memset(outer, 0, sizeof(outer));
 	created = updates = create_error = outer_error = 0;
-	before_swap = NULL;
+	before_swap = after_swap = NULL;
 	assert_int_equal(collector__open(&collector, NULL, CPUS), 0);
 	assert_int_equal(collector__add(collector, 0), 0);
 	assert_int_equal(collector__add(collector, 1), 0);
@@ -167,17 +172,34 @@ static void measure_late(void)
 		measure(0, 0, 3, 1000);
 }
 
-static void what_is_measured_until_the_maps_are_swapped_is_handed_over(void **state)
+static void go_on_counting(void)
+{
+	measure(VMLAT_TAKEN_OUT, 0, 4, 1000);
+}
+
+/* What was measured before, and 1000 ns amid the swap, are handed over by it. */
+static void check_swap(struct collector *collector)
 {
 	struct handed handed;
 
 	measure(0, 0, 3, 10);
-	before_swap = measure_late;
-	handed = take(*state);
-	before_swap = NULL;
+	handed = take(collector);
+	before_swap = after_swap = NULL;
 	assert_int_equal(handed.count[0], 2);
 	assert_int_equal(handed.sum, 1010);
-	assert_int_equal(take(*state).count[0], 0);
+	assert_int_equal(take(collector).count[0], 0);
+}
+
+static void what_is_measured_until_the_maps_are_swapped_is_handed_over(void **state)
+{
+	before_swap = measure_late;
+	check_swap(*state);
+}
+
+static void a_packet_goes_on_counting_in_the_map_that_is_taken_out(void **state)
+{
+	after_swap = go_on_counting;
+	check_swap(*state);
 }
 
 static void over_many_intervals_nothing_is_lost_and_no_map_is_made(void **state)
@@ -289,6 +311,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		collector_test(what_was_measured_on_any_cpu_is_handed_over_once),
 		collector_test(what_is_measured_until_the_maps_are_swapped_is_handed_over),
+		collector_test(a_packet_goes_on_counting_in_the_map_that_is_taken_out),
 		collector_test(over_many_intervals_nothing_is_lost_and_no_map_is_made),
 		collector_test(where_nothing_was_measured_the_map_stays),
 		collector_test(a_map_has_the_number_of_the_interval_that_it_is_put_in_for),

@@ -18,10 +18,10 @@ static long bpf_map_update_elem(void *map, const void *key, const void *value, _
 #include "../../bpf/statistics.h"
 #include "../../bpf/flows.h"
 
-enum { CPU = 2, TAP = 7, OTHER_TAP = 9, INTERVAL = 5 };
+enum { TAP = 7, OTHER_TAP = 9, INTERVAL = 5 };
 
-static struct cpu_state cpu;
-static struct vmlat_statistics of_tap, of_other_tap;
+static struct cpu_state *const cpu = (struct cpu_state *)&cpus[SHIM_CPU];
+static struct vmlat_statistics of_tap, of_other_tap, *taken_out;
 
 /* What there is of flows: one, and its key. */
 static int flow_map;
@@ -46,6 +46,20 @@ static long bpf_map_update_elem(void *map, const void *key, const void *value, _
 	return 0;
 }
 
+static struct vmlat_statistics *statistics_at(__u32 index)
+{
+	switch (index) {
+	case TAP:
+		return &of_tap;
+	case OTHER_TAP:
+		return &of_other_tap;
+	case VMLAT_TAKEN_OUT:
+		return taken_out;
+	default:
+		return NULL;
+	}
+}
+
 /* The value that a key has in the maps that are used here. */
 static void *bpf_map_lookup_elem(const void *map, const void *key)
 {
@@ -55,11 +69,9 @@ static void *bpf_map_lookup_elem(const void *map, const void *key)
 		return find_flow(key);
 	if (map == &flow_maps)
 		return &flow_map;
-	if (map == &cpus)
-		return &cpu;
 	if (map == &statistics_maps)
-		return number == TAP ? &of_tap : number == OTHER_TAP ? &of_other_tap : NULL;
-	return number == CPU ? (void *)map : NULL; /* of a tap: its only CPU's */
+		return statistics_at(number);
+	return number == SHIM_CPU ? (void *)map : NULL; /* of a tap: its only CPU's */
 }
 
 static long bpf_probe_read_kernel(void *to, size_t size, const void *from)
@@ -71,14 +83,17 @@ static long bpf_probe_read_kernel(void *to, size_t size, const void *from)
 static int set_up(void **state)
 {
 	(void)state;
-	memset(&cpu, 0, sizeof(cpu));
+	memset(cpu, 0, sizeof(*cpu));
 	memset(&flight, 0, sizeof(flight));
 	memset(&of_tap, 0, sizeof(of_tap));
 	memset(&of_other_tap, 0, sizeof(of_other_tap));
 	memset(&flow_count, 0, sizeof(flow_count));
 	has_flow = flows_are_full = false;
-	cpu.number = CPU;
+	taken_out = NULL;
+	cpu->number = SHIM_CPU;
 	of_tap.interval = of_other_tap.interval = INTERVAL;
+	for (int i = 0; i < VMLAT_SEGMENTS; i++)
+		of_tap.distribution[i].min = of_other_tap.distribution[i].min = VMLAT_NO_MIN;
 	return 0;
 }
 
@@ -93,6 +108,11 @@ static const struct vmlat_distribution *counted(const struct vmlat_statistics *s
 
 /* --- times --- */
 
+static bool count_one(struct vmlat_statistics *statistics, unsigned int pair, __u64 ns)
+{
+	return count_in(statistics, pair, ns, bucket_of(cpu, ns));
+}
+
 static void times_are_counted_exactly(void **state)
 {
 	static struct vmlat_distribution expected;
@@ -104,7 +124,7 @@ static void times_are_counted_exactly(void **state)
 		__u64 ns = random_time(&random, 45);
 
 		add_time(&expected, ns);
-		count_time(&of_tap, 3, ns);
+		count_one(&of_tap, 3, ns);
 	}
 	assert_memory_equal(counted(&of_tap, 3), &expected, sizeof(expected));
 	assert_int_equal(of_tap.segments, 1);
@@ -114,29 +134,28 @@ static void times_are_counted_exactly(void **state)
 static void the_first_of_a_bucket_and_the_longest_are_remarkable(void **state)
 {
 	(void)state;
-	assert_int_equal(count_time(&of_tap, 3, 1000000), 1);
-	assert_int_equal(count_time(&of_tap, 3, 1000000), 0);
-	assert_int_equal(count_time(&of_tap, 3, 1000001), 1); /* the longest so far */
-	assert_int_equal(count_time(&of_tap, 3, 1000000), 0);
-	assert_int_equal(count_time(&of_tap, 3, 10), 1);
-	assert_int_equal(count_time(&of_tap, 3, 10), 0);
-	assert_int_equal(count_time(&of_tap, 4, 10), 1); /* of another pair */
-	assert_int_equal(count_time(&of_other_tap, 3, 10), 1);
-	assert_int_equal(count_time(&of_tap, 3, 0), 1);
+	assert_int_equal(count_one(&of_tap, 3, 1000000), 1);
+	assert_int_equal(count_one(&of_tap, 3, 1000000), 0);
+	assert_int_equal(count_one(&of_tap, 3, 1000001), 1); /* the longest so far */
+	assert_int_equal(count_one(&of_tap, 3, 1000000), 0);
+	assert_int_equal(count_one(&of_tap, 3, 10), 1);
+	assert_int_equal(count_one(&of_tap, 3, 10), 0);
+	assert_int_equal(count_one(&of_tap, 4, 10), 1); /* of another pair */
+	assert_int_equal(count_one(&of_other_tap, 3, 10), 1);
+	assert_int_equal(count_one(&of_tap, 3, 0), 1);
 }
 
 static void pairs_that_have_no_room_are_counted_as_such(void **state)
 {
 	(void)state;
 	for (unsigned int pair = 0; pair < VMLAT_SEGMENTS; pair++)
-		assert_int_equal(count_time(&of_tap, pair, 100), 1);
+		assert_int_equal(count_one(&of_tap, pair, 100), 1);
 	assert_int_equal(of_tap.unkept, 0);
-	assert_int_equal(count_time(&of_tap, VMLAT_SEGMENTS, 100), 0);
-	assert_int_equal(count_time(&of_tap, VMLAT_PAIRS - 1, 100), 0);
+	assert_int_equal(count_one(&of_tap, VMLAT_SEGMENTS, 100), 0);
+	assert_int_equal(count_one(&of_tap, VMLAT_PAIRS - 1, 100), 0);
 	assert_int_equal(of_tap.unkept, 2);
-	assert_int_equal(count_time(&of_tap, 0, 100), 0);
+	assert_int_equal(count_one(&of_tap, 0, 100), 0);
 	assert_int_equal(counted(&of_tap, 0)->count, 2);
-	assert_int_equal(count_time(&of_tap, VMLAT_PAIRS, 100), 0); /* no pair */
 }
 
 /* --- flights --- */
@@ -169,7 +188,7 @@ static void a_flight_counts_with_each_pair_of_neighbours_and_its_total(void **st
 	visit(VMLAT_STAGE_DATAPATH, 30);
 	visit(VMLAT_STAGE_VPORT, 100);
 	visit(VMLAT_STAGE_DRIVER, 1000);
-	count_flight(&cpu, &flight);
+	count_flight(cpu, &flight);
 	assert_int_equal(of_tap.segments, 4);
 	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DATAPATH), 30);
 	assert_time(&of_tap, VMLAT_TX, vmlat_pair(VMLAT_STAGE_DATAPATH, VMLAT_STAGE_VPORT), 70);
@@ -177,7 +196,7 @@ static void a_flight_counts_with_each_pair_of_neighbours_and_its_total(void **st
 	assert_time(&of_tap, VMLAT_TX, VMLAT_TOTAL, 1000);
 	assert_int_equal(flight.remarkable, INTERVAL);
 	flight.remarkable = 0;
-	count_flight(&cpu, &flight);
+	count_flight(cpu, &flight);
 	assert_int_equal(flight.remarkable, 0); /* the second one of its bucket */
 }
 
@@ -191,25 +210,27 @@ static void each_segment_of_the_longest_way_is_counted(void **state)
 	flight.interface = TAP;
 	for (unsigned int i = 0; i < VMLAT_VISITS; i++)
 		visit(VMLAT_STAGE_DATAPATH, i * i);
-	count_flight(&cpu, &flight);
+	count_flight(cpu, &flight);
 	assert_int_equal(counted(&of_tap, pair)->count, VMLAT_VISITS - 1);
 	assert_int_equal(counted(&of_tap, pair)->sum, (VMLAT_VISITS - 1) * (VMLAT_VISITS - 1));
 	assert_int_equal(of_tap.unkept, 0);
 }
 
-static void a_late_segment_whose_packet_counted_in_another_interval_is_unkept(void **state)
+static void a_packet_goes_on_in_what_is_taken_out_meanwhile(void **state)
 {
+	const unsigned int pair = vmlat_pair(VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DRIVER);
+
 	(void)state;
 	flight.direction = VMLAT_TX;
-	flight.interface = TAP;
-	for (unsigned int i = 0; i < VMLAT_VISITS; i++)
-		visit(VMLAT_STAGE_DATAPATH, i);
-	count_late_segment(0, TAP, USUAL_VISITS, INTERVAL - 1);
+	visit(VMLAT_STAGE_TAP_IN, 0);
+	visit(VMLAT_STAGE_DRIVER, 50);
+	of_tap.interval++; /* another one by now */
+	taken_out = &of_other_tap;
+	count_visit(TAP, INTERVAL, 0, 1);
+	assert_time(&of_other_tap, VMLAT_TX, pair, 50);
 	assert_int_equal(of_tap.segments, 0);
-	assert_int_equal(of_tap.unkept, 1);
-	count_late_segment(0, TAP, USUAL_VISITS, INTERVAL);
-	assert_int_equal(of_tap.segments, 1);
-	assert_int_equal(of_tap.unkept, 1);
+	count_visit(TAP + 1, INTERVAL, 0, 1); /* the tap is gone */
+	assert_int_equal(counted(&of_other_tap, pair)->count, 2);
 }
 
 static void rx_counts_for_the_tap_that_took_it(void **state)
@@ -226,7 +247,7 @@ static void rx_counts_for_the_tap_that_took_it(void **state)
 					      .interface = OTHER_TAP };
 	visit(VMLAT_STAGE_NIC, 0);
 	visit(VMLAT_STAGE_TAP_OUT, 50);
-	count_flight(&cpu, &flight);
+	count_flight(cpu, &flight);
 	assert_int_equal(of_tap.segments, 0);
 	assert_time(&of_other_tap, VMLAT_RX, vmlat_pair(VMLAT_STAGE_NIC, VMLAT_STAGE_TAP_OUT), 50);
 	assert_time(&of_other_tap, VMLAT_RX, VMLAT_TOTAL, 50);
@@ -239,11 +260,11 @@ static void what_no_statistics_are_kept_of_is_uncounted(void **state)
 	flight.interface = TAP + 1;
 	visit(VMLAT_STAGE_TAP_IN, 0);
 	visit(VMLAT_STAGE_DRIVER, 50);
-	count_flight(&cpu, &flight);
-	assert_int_equal(cpu.count.uncounted, 1);
+	count_flight(cpu, &flight);
+	assert_int_equal(cpu->count.uncounted, 1);
 	flight.direction = VMLAT_RX; /* and no exit that completed */
-	count_flight(&cpu, &flight);
-	assert_int_equal(cpu.count.uncounted, 2);
+	count_flight(cpu, &flight);
+	assert_int_equal(cpu->count.uncounted, 2);
 	assert_int_equal(flight.remarkable, 0);
 }
 
@@ -256,7 +277,7 @@ static void fly(__u64 ns, __u32 length)
 	flight.length = length;
 	visit(VMLAT_STAGE_TAP_IN, 0);
 	visit(VMLAT_STAGE_DRIVER, ns);
-	count_flight(&cpu, &flight);
+	count_flight(cpu, &flight);
 }
 
 static void packets_of_a_flow_are_counted_together(void **state)
@@ -289,7 +310,7 @@ static void packets_of_a_flow_are_counted_together(void **state)
 	assert_int_equal(flow_count.bytes, 1560);
 	assert_int_equal(flow_count.sum_ns, 150);
 	assert_int_equal(flow_count.max_ns, 100);
-	assert_int_equal(cpu.count.flows_lost, 0);
+	assert_int_equal(cpu->count.flows_lost, 0);
 }
 
 static void what_is_no_port_is_no_part_of_a_flow(void **state)
@@ -311,7 +332,7 @@ static void what_is_not_ip_is_no_flow(void **state)
 	flight.interface = TAP;
 	fly(100, 60);
 	assert_false(has_flow);
-	assert_int_equal(cpu.count.flows_lost, 0);
+	assert_int_equal(cpu->count.flows_lost, 0);
 }
 
 static void flows_that_there_is_no_room_for_are_counted(void **state)
@@ -323,7 +344,7 @@ static void flows_that_there_is_no_room_for_are_counted(void **state)
 	flows_are_full = true;
 	fly(100, 60);
 	fly(100, 60);
-	assert_int_equal(cpu.count.flows_lost, 2);
+	assert_int_equal(cpu->count.flows_lost, 2);
 }
 
 static void visits_are_put_in_the_order_of_time_and_equals_stay(void **state)
@@ -338,7 +359,7 @@ static void visits_are_put_in_the_order_of_time_and_equals_stay(void **state)
 	visit(VMLAT_STAGE_UPCALL, 100);
 	visit(VMLAT_STAGE_VPORT, 400);
 	visit(VMLAT_STAGE_DATAPATH, 300);
-	order_visits(0);
+	order_visits(&flight);
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++)
 		assert_int_equal(flight.visit[i].stage, expected[i]);
 }
@@ -352,7 +373,7 @@ static void any_number_of_visits_is_ordered(void **state)
 		flight.visits = 0;
 		for (__u32 n = next_random(&random) % (VMLAT_VISITS + 1); n > 0; n--)
 			visit(VMLAT_STAGE_DATAPATH, next_random(&random) >> 20);
-		order_visits(0);
+		order_visits(&flight);
 		for (int n = 1; n < flight.visits; n++)
 			assert_true(flight.visit[n - 1].ns <= flight.visit[n].ns);
 	}
@@ -368,7 +389,7 @@ int main(void)
 		count_test(pairs_that_have_no_room_are_counted_as_such),
 		count_test(a_flight_counts_with_each_pair_of_neighbours_and_its_total),
 		count_test(each_segment_of_the_longest_way_is_counted),
-		count_test(a_late_segment_whose_packet_counted_in_another_interval_is_unkept),
+		count_test(a_packet_goes_on_in_what_is_taken_out_meanwhile),
 		count_test(rx_counts_for_the_tap_that_took_it),
 		count_test(what_no_statistics_are_kept_of_is_uncounted),
 		count_test(packets_of_a_flow_are_counted_together),

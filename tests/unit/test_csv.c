@@ -157,7 +157,7 @@ static void lists_are_one_field(void **state)
 	sample->flight.exit[2].closed = 0;
 	assert_field(
 		sample, "exits",
-		"eth0:completed:33958 vnet1:dropped:40000 ifindex 99 of namespace 4026531840::");
+		"eth0:completed:33958 vnet1:dropped:40000 ifindex_99_of_namespace_4026531840::");
 }
 
 static void of_a_stage_that_came_again_it_is_the_first_visit(void **state)
@@ -214,6 +214,36 @@ static void statistics_and_summary_of_a_trace_of_packets_are_no_data(void **stat
 	assert_string_equal(run.err, "");
 }
 
+/* True: there are other lines on the output than rows. */
+static int write_interval(void *argument)
+{
+	struct sample *sample = argument;
+	struct statistics statistics = { 0 };
+	bool any;
+
+	any = statistics_written(sample, &csv_format, &statistics, false)[0] != '\0';
+	statistics__free(&statistics);
+	return any;
+}
+
+static void of_a_summary_the_accounts_of_each_interval_are_no_data(void **state)
+{
+	struct sample *sample = *state;
+	struct run run;
+
+	sample->options.summary = true;
+	run_apart(&run, write_interval, sample);
+	assert_int_equal(run.code, 0);
+	assert_ptr_equal(
+		strstr(run.err, "=== Interval: 2026-01-15T10:30:45.123456789Z, 10.000 s ===\n"),
+		run.err);
+	assert_non_null(strstr(run.err, "  Traffic: "));
+	sample->options.quiet = true;
+	run_apart(&run, write_interval, sample);
+	assert_int_equal(run.code, 0);
+	assert_string_equal(run.err, "");
+}
+
 static void of_a_summary_each_segment_is_a_row(void **state)
 {
 	struct sample *sample = *state;
@@ -221,17 +251,17 @@ static void of_a_summary_each_segment_is_a_row(void **state)
 	struct device *tap = host_device(&sample->devices, "vnet0");
 
 	sample->options.summary = true;
+	sample->options.sample = 8;
 	assert_string_equal(header_written(sample, &csv_format),
 			    "time,interval_s,whole,direction,vm_interface,vm,from,to,total,count,"
-			    "min_ns,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,mean_ns\n");
+			    "min_ns,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,mean_ns,sample\n");
 	add_segment(&statistics, tap, VMLAT_TX, VMLAT_STAGE_TAP_IN, VMLAT_STAGE_DRIVER, 2, 10, 10);
 	add_total(&statistics, tap, VMLAT_TX, 2, 10, 10);
 	assert_string_equal(statistics_written(sample, &csv_format, &statistics, true),
 			    "2026-01-15T10:30:45.123456789Z,10.0004,true,tx,vnet0,web1,tap,driver,"
-			    "false,2,10,10,20,20,20,20,15\n"
+			    "false,2,10,10,20,20,20,20,15,8\n"
 			    "2026-01-15T10:30:45.123456789Z,10.0004,true,tx,vnet0,web1,,,true,2,10,"
-			    "10,20,20,20,20,15\n");
-	assert_string_equal(packet_written(sample, &csv_format), "");
+			    "10,20,20,20,20,15,8\n");
 	statistics__free(&statistics);
 }
 
@@ -247,6 +277,7 @@ int main(void)
 		sample_test(a_dropped_packet_says_where_and_why),
 		sample_test(statistics_and_summary_of_a_trace_of_packets_are_no_data),
 		sample_test(of_a_summary_each_segment_is_a_row),
+		sample_test(of_a_summary_the_accounts_of_each_interval_are_no_data),
 	};
 
 	return cmocka_run_group_tests_name("csv", tests, NULL, NULL);

@@ -124,6 +124,58 @@ static void assert_word(const char *text, struct json_object *object, const char
 		fail_msg("not in the text: %s", words);
 }
 
+/* How many lines of the text begin so. */
+static size_t lines_with(const char *text, const char *beginning)
+{
+	size_t count = 0;
+
+	for (const char *at = text; (at = strstr(at, beginning)); at++)
+		count += at > text && at[-1] == '\n';
+	return count;
+}
+
+static void assert_same_drops(const char *text, struct json_object *drops)
+{
+	size_t count = json_object_array_length(drops);
+
+	assert_true(count > 1);
+	assert_int_equal(lines_with(text, "  Dropped"), count);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *drop = json_object_array_get_idx(drops, i);
+		const char *reason = string_of(drop, "reason");
+		char words[256];
+
+		snprintf(words, sizeof(words), "\n  Dropped in %s%s%s%s: %s\n",
+			 string_of(drop, "where"), reason ? " (" : "", reason ? reason : "",
+			 reason ? ")" : "", string_of(drop, "count"));
+		if (!strstr(text, words))
+			fail_msg("not in the text: %s", words);
+	}
+}
+
+/* The text leaves out what had none. */
+static void assert_same_traffic(const char *text, struct json_object *traffic)
+{
+	size_t told = 0;
+
+	for (size_t i = 0; i < json_object_array_length(traffic); i++) {
+		struct json_object *one = json_object_array_get_idx(traffic, i);
+		bool rx = strcmp(string_of(one, "direction"), "tx") != 0;
+		char words[256];
+
+		if (!json_object_get_uint64(field(one, "packets")))
+			continue;
+		told++;
+		snprintf(words, sizeof(words), "\n  Traffic: %s %s: %s packets, %s bytes\n",
+			 string_of(one, "vm_interface"), rx ? "RX" : "TX",
+			 string_of(one, "packets"), string_of(one, "bytes"));
+		if (!strstr(text, words))
+			fail_msg("not in the text: %s", words);
+	}
+	assert_true(told > 0);
+	assert_int_equal(lines_with(text, "  Traffic:"), told);
+}
+
 static void text_and_json_have_the_same_accounts(void **state)
 {
 	struct sample *sample = *state;
@@ -149,6 +201,8 @@ static void text_and_json_have_the_same_accounts(void **state)
 	assert_word(text, field(line, "lost"), "statistics", "statistics: %llu,");
 	assert_word(text, field(line, "lost"), "segments", "segments: %llu,");
 	assert_word(text, field(line, "lost"), "flows", "flows: %llu\n");
+	assert_same_drops(text, field(line, "drops"));
+	assert_same_traffic(text, field(line, "traffic"));
 	json_object_put(line);
 	statistics__free(&statistics);
 }
@@ -169,7 +223,9 @@ static void histograms_have_the_same_counts(void **state)
 	for (size_t i = 0; i < json_object_array_length(buckets); i++) {
 		struct json_object *bucket = json_object_array_get_idx(buckets, i);
 
-		octaves[vmlat_log2(json_object_get_uint64(json_object_array_get_idx(bucket, 0)))] +=
+		__u64 low = json_object_get_uint64(json_object_array_get_idx(bucket, 0));
+
+		octaves[63 - __builtin_clzll(low | 1)] +=
 			json_object_get_uint64(json_object_array_get_idx(bucket, 2));
 	}
 	text = statistics_written(sample, &text_format, &statistics, false);

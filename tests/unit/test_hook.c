@@ -2,6 +2,8 @@
 /* The tables, and what a hook gets on kernels made by hand. */
 #include "host.h"
 
+#include <errno.h>
+
 #include "deny.h"
 #include "exit.h"
 #include "hook.h"
@@ -198,8 +200,6 @@ static void a_function_without_btf_gets_a_kprobe(void **state)
 	(void)state;
 	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_AUTO, "kprobe",
 		      "tun_get_user__kprobe");
-	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER_RETURN, ATTACH_AUTO, "kretprobe",
-		      "tun_get_user__kretprobe");
 	assert_choice(&kernel, VMLAT_HOOK_TUN_GET_USER, ATTACH_FENTRY, NULL,
 		      "its module has no BTF, which fentry needs");
 	kernel__close(&kernel);
@@ -338,6 +338,48 @@ static void what_the_kernel_refused_is_not_chosen_again(void **state)
 	kernel__close(&kernel);
 }
 
+/* ENOTSUPP says that there is no fentry of functions at all, which no other one is to find out again. */
+static void a_kernel_that_has_no_fentry_is_asked_once(void **state)
+{
+	static const char why[] =
+		"this kernel's fentry reaches no function (arm64's does from 6.4 on)";
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_false(hook__refuse(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, BY_TRACING, EPERM));
+	assert_choice(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, ATTACH_AUTO, "kprobe",
+		      "ovs_dp_upcall__kprobe");
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_AUTO, "fentry",
+		      "__dev_queue_xmit__fentry");
+	assert_false(hook__refuse(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, BY_TRACING, ENOTSUPP));
+	assert_false(hook__refuse(&kernel, VMLAT_HOOK_TUN_GET_USER, BY_PROBE, ENOTSUPP));
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_AUTO, "fentry",
+		      "__dev_queue_xmit__fentry");
+	assert_true(hook__refuse(&kernel, VMLAT_HOOK_OVS_DP_UPCALL_RETURN, BY_TRACING, ENOTSUPP));
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_AUTO, "kprobe",
+		      "__dev_queue_xmit__kprobe");
+	assert_passed_over(&kernel, VMLAT_HOOK_NETDEV_FRAME_HOOK, ATTACH_AUTO, why);
+	assert_choice(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, ATTACH_FENTRY, NULL, why);
+	kernel__close(&kernel);
+}
+
+static void fentry_can_be_refused_of_every_function(void **state)
+{
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	assert_false(deny__refuses(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, BY_TRACING));
+	assert_int_equal(deny__parse(&kernel, "fentry,ovs_dp_upcall:kprobe"), 0);
+	assert_false(deny__refuses(&kernel, VMLAT_HOOK_NETIF_RECEIVE_SKB, BY_TRACING));
+	assert_false(deny__refuses(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, BY_PROBE));
+	assert_true(deny__refuses(&kernel, VMLAT_HOOK_OVS_DP_UPCALL, BY_PROBE));
+	assert_int_equal(errno, EPERM);
+	assert_true(deny__refuses(&kernel, VMLAT_HOOK_DEV_QUEUE_XMIT, BY_TRACING));
+	assert_int_equal(errno, ENOTSUPP);
+	assert_true(deny__refuses(&kernel, VMLAT_HOOK_OVS_DP_UPCALL_RETURN, BY_TRACING));
+	kernel__close(&kernel);
+}
+
 static void a_kernel_without_btf_has_kprobes(void **state)
 {
 	struct kernel kernel = some_kernel();
@@ -368,6 +410,34 @@ static void a_trace_has_the_hooks_of_its_directions(void **state)
 			    "not needed for this direction");
 	assert_null(choices[VMLAT_HOOK_GRO_CELLS_RECEIVE].attach);
 	assert_null(choices[VMLAT_HOOK_GRO_CELLS_RECEIVE].missing);
+	kernel__close(&kernel);
+}
+
+/* As on 5.10: what modules have is missing, and the trace is possible all the same. */
+static void fentry_alone_does_without_the_modules_that_have_no_btf(void **state)
+{
+	struct hook_use use = { .attach = ATTACH_FENTRY, .directions = VMLAT_BOTH };
+	static const char why[] = "its module has no BTF, which fentry needs";
+	struct hook_choice choices[VMLAT_HOOK_COUNT];
+	struct kernel kernel = some_kernel();
+	struct obstacles obstacles = { 0 };
+
+	(void)state;
+	btf__free(kernel__module(&kernel, "openvswitch")->btf);
+	kernel__module(&kernel, "openvswitch")->btf = NULL;
+	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
+		if (hooks[id].need == HOOK_REQUIRED && id != VMLAT_HOOK_NETIF_RECEIVE_SKB)
+			add_tracepoint(kernel.btf, hooks[id].name);
+	hooks__choose(choices, &kernel, &use);
+	assert_string_equal(choices[VMLAT_HOOK_DEV_QUEUE_XMIT].attach, "fentry");
+	assert_string_equal(choices[VMLAT_HOOK_CONSUME_SKB].attach, "tracepoint");
+	assert_string_equal(choices[VMLAT_HOOK_TUN_GET_USER].missing, why);
+	assert_string_equal(choices[VMLAT_HOOK_OVS_DP_UPCALL].missing, why);
+	assert_string_equal(choices[VMLAT_HOOK_OVS_DP_UPCALL_RETURN].missing, why);
+	assert_string_equal(choices[VMLAT_HOOK_OVS_VPORT_SEND].missing,
+			    "this kernel has it with fewer arguments only (.constprop)");
+	obstacles__of_hooks(&obstacles, &kernel, choices);
+	assert_int_equal(obstacles.count, 0);
 	kernel__close(&kernel);
 }
 
@@ -582,8 +652,11 @@ int main(void)
 		cmocka_unit_test(what_this_host_has_not_needs_no_hook),
 		cmocka_unit_test(a_choice_says_why_not_the_one_that_costs_less),
 		cmocka_unit_test(what_the_kernel_refused_is_not_chosen_again),
+		cmocka_unit_test(a_kernel_that_has_no_fentry_is_asked_once),
+		cmocka_unit_test(fentry_can_be_refused_of_every_function),
 		cmocka_unit_test(a_kernel_without_btf_has_kprobes),
 		cmocka_unit_test(a_trace_has_the_hooks_of_its_directions),
+		cmocka_unit_test(fentry_alone_does_without_the_modules_that_have_no_btf),
 		cmocka_unit_test(where_a_hook_is_missing_another_stands_in_for_it),
 		cmocka_unit_test(a_beginning_or_an_end_that_cannot_be_told_is_an_obstacle),
 		cmocka_unit_test(a_module_that_is_not_there_is_an_obstacle),

@@ -636,7 +636,7 @@ static void a_histogram_has_the_bounds_and_the_count_of_each_bucket_in_use(void 
 	add_total(&statistics, host_device(&sample->devices, "vnet0"), VMLAT_TX, 2, 64, 1);
 	line = parsed(statistics_written(sample, &json_format, &statistics, false));
 	assert_json(json_object_array_get_idx(field(line, "segments"), 0), "histogram",
-		    "[[0,0,3],[64,67,2]]");
+		    "[[0,0,3],[64,65,2]]");
 	json_object_put(line);
 	statistics__free(&statistics);
 }

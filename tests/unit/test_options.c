@@ -224,6 +224,7 @@ static void a_wrong_value_names_its_option_and_what_is_wrong(void **state)
 		  "--latency-threshold=-1 is no time (a decimal number, such as 250 or 0.5)" },
 		{ "-t0", "--duration=0 must be more than 0" },
 		{ "-t90000", "--duration=90000 is more than a day" },
+		{ "--interval=3601", "--interval=3601 is more than an hour" },
 		{ "--timeout=0", "--timeout=0 must be more than 0" },
 		{ "-c0", "--count=0 is no number of packets, 1 or more" },
 		{ "-c1e3", "--count=1e3 is no number of packets, 1 or more" },

@@ -99,6 +99,31 @@ static void a_device_that_is_new_is_known_by_its_number(void **state)
 	assert_string_equal(report.phy, "ifindex 42 of namespace 4026532000");
 }
 
+/* Its second place in the table: the tap is that VM's now. */
+static const struct device *hand_to(struct devices *devices, const char *tap, const char *vm)
+{
+	struct device *first = host_device(devices, tap), *second = host_device(devices, "tap9");
+
+	*second = *first;
+	first->gone = true;
+	snprintf(second->vm, sizeof(second->vm), "%s", vm);
+	return first;
+}
+
+static void a_packet_from_before_its_tap_changed_hands_is_the_former_vms(void **state)
+{
+	struct sample *sample = *state;
+	const struct device *former = hand_to(&sample->devices, "vnet0", "web2");
+
+	sample->flight.interface = former - sample->devices.all;
+	assert_string_equal(described(sample).tap->vm, "web1");
+	sample->flight.interface = VMLAT_INTERFACE_NONE;
+	assert_string_equal(described(sample).tap->vm, "web2");
+	make_rx(&sample->flight);
+	sample->flight.exit[0].interface = former - sample->devices.all;
+	assert_string_equal(described(sample).tap->vm, "web1");
+}
+
 static void a_fragment_is_named(void **state)
 {
 	struct vmlat_flow flow = { .family = 4 };
@@ -245,6 +270,7 @@ int main(void)
 		sample_test(without_an_exit_the_other_end_is_unknown),
 		sample_test(of_several_exits_one_that_completed_counts),
 		sample_test(a_device_that_is_new_is_known_by_its_number),
+		sample_test(a_packet_from_before_its_tap_changed_hands_is_the_former_vms),
 		sample_test(a_fragment_is_named),
 		sample_test(every_outcome_is_named_as_in_the_table),
 		sample_test(a_protocol_without_a_name_is_a_number),

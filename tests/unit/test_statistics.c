@@ -268,6 +268,44 @@ static void a_long_name_is_kept_whole(void **state)
 	assert_string_equal(fixture->statistics.rows[0].vm, device->vm);
 }
 
+static void a_tap_whose_vm_is_known_late_is_that_vms(void **state)
+{
+	struct fixture *fixture = *state;
+	struct statistics *statistics = &fixture->statistics;
+
+	add_times(statistics, fixture->tap9, VMLAT_TX, VMLAT_TOTAL, 2, 10, 0);
+	add_times(statistics, fixture->tap9, VMLAT_RX, VMLAT_TOTAL, 3, 10, 0);
+	add_times(statistics, fixture->vnet0, VMLAT_TX, VMLAT_TOTAL, 1, 10, 0);
+	assert_int_equal(statistics__name_vms(statistics, &fixture->devices), 0);
+	assert_string_equal(row_of(statistics, "tap9", VMLAT_TX)->vm, "");
+	snprintf(fixture->tap9->vm, VM_NAME, "web3");
+	add_times(statistics, fixture->tap9, VMLAT_TX, VMLAT_TOTAL, 4, 20, 0);
+	assert_int_equal(statistics->count, 4);
+	assert_int_equal(statistics__name_vms(statistics, &fixture->devices), 0);
+	assert_int_equal(statistics->count, 3);
+	assert_string_equal(row_of(statistics, "tap9", VMLAT_TX)->vm, "web3");
+	assert_int_equal(row__total(row_of(statistics, "tap9", VMLAT_TX))->times.count, 6);
+	assert_string_equal(row_of(statistics, "tap9", VMLAT_RX)->vm, "web3");
+	assert_int_equal(row__total(row_of(statistics, "tap9", VMLAT_RX))->times.count, 3);
+	assert_string_equal(row_of(statistics, "vnet0", VMLAT_TX)->vm, "web1");
+}
+
+/* One tap of this name was nobody's, or another one's: whose the packets were is not known. */
+static void a_name_that_two_taps_had_names_no_vm(void **state)
+{
+	struct fixture *fixture = *state;
+	struct statistics *statistics = &fixture->statistics;
+
+	add_times(statistics, fixture->tap9, VMLAT_TX, VMLAT_TOTAL, 2, 10, 0);
+	snprintf(fixture->tap9->vm, VM_NAME, "web3");
+	memcpy(fixture->vnet2->name, "tap9", sizeof("tap9"));
+	assert_int_equal(statistics__name_vms(statistics, &fixture->devices), 0);
+	assert_string_equal(statistics->rows[0].vm, "");
+	fixture->vnet2->vm[0] = '\0';
+	assert_int_equal(statistics__name_vms(statistics, &fixture->devices), 0);
+	assert_string_equal(statistics->rows[0].vm, "");
+}
+
 /* --- examples --- */
 
 static void add_example(struct fixture *fixture, __u64 total)
@@ -331,25 +369,68 @@ static void without_examples_there_is_none(void **state)
 	assert_int_equal(example(fixture, 990), 0);
 }
 
-static void the_slowest_of_each_bucket_is_kept_and_of_the_slowest_buckets_alone(void **state)
+static void the_slowest_of_each_bucket_is_kept(void **state)
 {
+	static __u64 slowest[VMLAT_BUCKETS];
 	struct fixture *fixture = *state;
-	const struct row *row;
+	size_t kept = 0;
 	__u32 random = 11;
-	__u64 slowest = 0;
 
 	for (int i = 0; i < 5000; i++) {
-		__u64 total = random_time(&random, 38);
+		__u64 total = 1 + random_time(&random, 38), bucket = vmlat_bucket(total);
 
-		slowest = total > slowest ? total : slowest;
+		slowest[bucket] = total > slowest[bucket] ? total : slowest[bucket];
 		add_example(fixture, total);
 	}
-	row = &fixture->statistics.rows[0];
-	assert_int_equal(row->exemplar_count, EXEMPLARS);
-	assert_int_equal(row->exemplars[0]->last_ns - 1000, slowest);
-	for (size_t i = 1; i < row->exemplar_count; i++)
-		assert_true(vmlat_bucket(row->exemplars[i]->last_ns - 1000) <
-			    vmlat_bucket(row->exemplars[i - 1]->last_ns - 1000));
+	for (int i = VMLAT_BUCKETS; i-- > 0;) {
+		const struct row *row = &fixture->statistics.rows[0];
+
+		if (!slowest[i])
+			continue;
+		assert_true(kept < row->exemplar_count);
+		assert_int_equal(row->exemplars[kept++]->last_ns - 1000, slowest[i]);
+	}
+	assert_int_equal(fixture->statistics.rows[0].exemplar_count, kept);
+}
+
+/* As the BPF side does: of each bucket the first one, and each that is longer than all before it. */
+static void send_examples(struct fixture *fixture, const __u64 *totals, size_t count)
+{
+	static bool sent[VMLAT_BUCKETS];
+	__u64 longest = 0;
+
+	memset(sent, 0, sizeof(sent));
+	for (size_t i = 0; i < count; i++) {
+		unsigned int bucket = vmlat_bucket(totals[i]);
+
+		if (sent[bucket] && totals[i] <= longest)
+			continue;
+		longest = totals[i] > longest ? totals[i] : longest;
+		sent[bucket] = true;
+		add_example(fixture, totals[i]);
+	}
+}
+
+/* Of 20,000 the slowest 200 are over seven octaves: in more buckets than 64, however wide these are. */
+static void however_far_the_slowest_are_beyond_it_the_p99_has_its_example(void **state)
+{
+	enum { COUNT = 20000, SLOW = 200, P99_NS = 100000 };
+	static __u64 totals[COUNT];
+	struct fixture *fixture = *state;
+	__u32 random = 5;
+
+	for (size_t i = 0; i < COUNT; i++) {
+		__u64 octave = (__u64)P99_NS << (1 + next_random(&random) % 7);
+		bool slow = i % (COUNT / SLOW) == 7;
+
+		totals[i] = slow ? octave + next_random(&random) % octave : P99_NS - i;
+		add_times(&fixture->statistics, fixture->vnet0, VMLAT_TX, VMLAT_TOTAL, 1, totals[i],
+			  0);
+	}
+	send_examples(fixture, totals, COUNT);
+	assert_int_equal(vmlat_bucket(example(fixture, 990)), vmlat_bucket(P99_NS));
+	assert_true(example(fixture, 1000) > (P99_NS << 7));
+	assert_true(row_of(&fixture->statistics, "vnet0", VMLAT_TX)->exemplar_count > 64);
 }
 
 static void of_one_bucket_the_slowest_is_kept_whichever_came_first(void **state)
@@ -406,11 +487,13 @@ int main(void)
 		statistics_test(the_taps_of_a_vm_are_one_row_and_those_of_no_vm_are_not),
 		statistics_test(the_worst_p99_is_the_first_row_and_equals_are_by_name),
 		statistics_test(a_long_name_is_kept_whole),
+		statistics_test(a_tap_whose_vm_is_known_late_is_that_vms),
+		statistics_test(a_name_that_two_taps_had_names_no_vm),
 		statistics_test(the_slowest_and_one_of_the_p99_are_examples),
 		statistics_test(where_the_p99_has_none_the_next_slower_one_is_the_example),
 		statistics_test(without_examples_there_is_none),
-		statistics_test(
-			the_slowest_of_each_bucket_is_kept_and_of_the_slowest_buckets_alone),
+		statistics_test(the_slowest_of_each_bucket_is_kept),
+		statistics_test(however_far_the_slowest_are_beyond_it_the_p99_has_its_example),
 		statistics_test(of_one_bucket_the_slowest_is_kept_whichever_came_first),
 		statistics_test(moved_examples_are_in_the_row_of_the_same_name),
 		statistics_test(merged_statistics_have_the_slowest_of_both),

@@ -372,7 +372,7 @@ static void a_stack_has_no_frame_of_the_tracer(void **state)
 	static const char lines[] = "      ovs_dp_process_packet+0x5\n"
 				    "      tun_get_user+0xc79\n"
 				    "      __dev_queue_xmit+0x10\n";
-	/* its program, and the trampolines of an fentry and (around tun_get_user) an fexit */
+	/* its program, and the trampolines of an fentry and (around the second function) an fexit */
 	static const __u64 with_symbols[] = { 0xffffffffc0400010, 0xffffffffc0401010,
 					      0xffffffff81300005, 0xffffffff81100c79,
 					      0xffffffffc0401020, 0xffffffff81100005,
