@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 
-from case import Failure, ensure, equal
+from case import Failure, Late, ensure, equal
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 LAB = f"{TOP}/tests/lab"
@@ -41,6 +41,11 @@ def run(*command, timeout=120):
     return done.stdout
 
 
+def _read(path):
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
 def library(function, *arguments):
     """A function of tests/lab/lib.sh."""
     return run("bash", "-c", f'. {LAB}/lib.sh; "$@"', "lib.sh", function, *arguments)
@@ -54,7 +59,7 @@ def wait_for(what, condition, seconds=120):
         if result:
             return result
         if time.monotonic() > end:
-            raise Failure(f"waited {seconds} s for {what}")
+            raise Late(f"waited {seconds} s for {what}")
         time.sleep(0.02)
 
 
@@ -165,16 +170,15 @@ class Guest(Machine):
         run(f"{LAB}/guest", "start", self.name, self.tap, *words, timeout=500)
 
     def qemu(self):
-        with open(f"{STATE}/guest/{self.name}/pid", encoding="ascii") as file:
-            return int(file.read())
+        return int(_read(f"{STATE}/guest/{self.name}/pid"))
 
 
 def vhost_thread(guest):
     """A kernel thread until 6.3, a thread of QEMU since (6e890c5d5021)."""
     wanted = f"vhost-{guest.qemu()}\n"
     for path in glob.glob("/proc/[0-9]*/comm") + glob.glob(f"/proc/{guest.qemu()}/task/*/comm"):
-        with contextlib.suppress(OSError), open(path, encoding="ascii", errors="replace") as file:
-            if file.read() == wanted:
+        with contextlib.suppress(OSError):
+            if _read(path) == wanted:
                 return int(path.split("/")[-2])
     raise Failure(f"{guest.name} has no vhost thread")
 
@@ -313,8 +317,7 @@ def upcalls():
 
 
 def vswitchd():
-    with open("/run/openvswitch/ovs-vswitchd.pid", encoding="ascii") as file:
-        return int(file.read())
+    return int(_read("/run/openvswitch/ovs-vswitchd.pid"))
 
 
 @contextlib.contextmanager
@@ -353,14 +356,12 @@ def stopped(pid):
 
 
 def _state(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[0]
+    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0]
 
 
 def counter(device, name):
     """The interface's own, e.g. ("vnet0", "tx_dropped"), as the host sees it."""
-    with open(f"/sys/class/net/{device}/statistics/{name}", encoding="ascii") as file:
-        return int(file.read())
+    return int(_read(f"/sys/class/net/{device}/statistics/{name}"))
 
 
 @contextlib.contextmanager
@@ -387,11 +388,38 @@ def qdisc_done(count):
     return root["packets"] + root["drops"] == count and not root["qlen"]
 
 
+_whole = {}  # what there is once it is up
+
+
+def _look():
+    """What every case finds, and leaves."""
+    pids = {"ovs-vswitchd": vswitchd(),
+            **{path: int(_read(path)) for path in glob.glob(f"{STATE}/guest/*/pid")}}
+    return {"devices": sorted(os.listdir("/sys/class/net")),
+            "processes": {name: os.path.exists(f"/proc/{pid}") for name, pid in pids.items()}}
+
+
 def host_up():
     run(f"{LAB}/host-up", timeout=2000)
+    _whole.update(_look())
 
 
 def up():
     host_up()
     web1.start()
     web2.start("--vhost=off")
+    _whole.update(_look())
+
+
+def check_whole():
+    """That the next case finds what it needs: of a case that failed nobody knows how far it came."""
+    if not _whole:
+        return
+    equal("what there is of the lab", _look(), _whole)
+    run("ovs-vsctl", "--timeout=60", "set", "Open_vSwitch", ".", "external_ids:whole=1")
+    ask_vswitchd("version")
+    for guest in (web1, web2):
+        if guest.tap in _whole["devices"]:
+            run(*guest.prefix, "true", timeout=60)
+    disk = os.statvfs(STATE)
+    ensure(disk.f_bavail > disk.f_blocks // 10, f"{STATE} is full: {disk.f_bavail} of {disk.f_blocks}")

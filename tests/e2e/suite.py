@@ -3,10 +3,13 @@
 """Inside the lab's VM: the cases of a group that need the same machine (see `job`), all of them or
 those whose names contain one of the arguments.
 suite.py [--list] [--group=NAME] [--share=N/M] [--attach=MODE,...] [--turn=N,.../M] [--for=SECONDS]
-         [PART...]"""
+         [--from=N] [PART...]
+Where a case leaves less of the lab than the next one needs, it ends with "# a new lab for run N": of
+these runs those from that one on."""
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import time
 import traceback
@@ -16,7 +19,7 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, CORE, CORE_ONCE, COUNTED, EARLY, PLANTED, REALTIME, TWO_CPUS, Failure
+from case import CASES, CORE, CORE_ONCE, COUNTED, EARLY, PLANTED, REALTIME, TWO_CPUS, Failure, Late
 
 import cases_way  # in the order in which they run
 import cases_paths
@@ -57,17 +60,24 @@ def keep_files(name):
         shutil.copy(path, directory)
 
 
-def failed(name, error):
+def tell(word, name, error):
     why = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
     where = traceback.extract_tb(error.__traceback__)[1:]
-    print(f"FAILED {name}: {why[:3000]}")
+    print(f"{word} {name}: {why[:3000]}")
     places = [f"{os.path.basename(f.filename)}:{f.lineno}" for f in where]
     print("    at " + ", ".join(places))
     for line in vmlat.evidence():
         print(f"    {line}")
 
 
-def run_case(function, mode):
+def is_late(error):
+    """The error itself, or what it came upon while it cleaned up."""
+    return isinstance(error, (Late, subprocess.TimeoutExpired)) or (
+        error.__context__ is not None and is_late(error.__context__))
+
+
+def run_case(function, mode, again):
+    """Whether it passed; None: it is to be tried again."""
     name = function.__name__ if mode == "auto" else f"{function.__name__}.{mode}"
     start = time.monotonic()
     before = bpf.objects()
@@ -76,13 +86,22 @@ def run_case(function, mode):
         function()
         check_nothing_left(before)
     except Exception as error:
-        failed(name, error)
-        good = False
+        good = None if is_late(error) and not again else False
+        tell("# late, once more:" if good is None else "FAILED", name, error)
     keep_files(name)
     vmlat.forget()
     took = f"({time.monotonic() - start:.1f} s)"
     print(f"ok {name} {took}" if good else f"    {took}", flush=True)
     return good
+
+
+def lab_is_whole():
+    try:
+        lab.check_whole()
+        return True
+    except Exception as error:
+        tell("#", "the lab", error)
+        return False
 
 
 def can_attach(mode):
@@ -117,25 +136,36 @@ class Group:
         others = [one for one in (*self.early, *self.cases)
                   if one not in self.forced and one not in self.always]
         taken = [*those_of(turn, others), *self.always]
+        yield from ((one, "auto") for one in self.early if one in taken)
         yield from ((one, mode) for mode in modes for one in self.forced)
-        yield from ((one, "auto") for one in (*self.early, *self.cases) if one in taken)
+        yield from ((one, "auto") for one in self.cases if one in taken)
 
-    def run(self, runs, seconds):
-        """The results. What would begin later than after so many seconds is left out, and said."""
+    def run(self, runs, seconds, first):
+        """The results of those from `first` on. What would begin later than after so many seconds is
+        left out, and said."""
         start = time.monotonic()
-        results = [run_case(*one) for one in runs if one[0] in self.early]
-        self.up()
-        print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
-        for one, mode in runs:
-            if one in self.early:
-                continue
-            if time.monotonic() - start > seconds:
+        results = []
+        up = False
+        for number, (one, mode) in enumerate(runs[first:], first):
+            if not up and one not in self.early:
+                self.up()
+                up = True
+                print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
+            if up and time.monotonic() - start > seconds:
                 print(f"# left out for want of time: {one.__name__}")
-            elif can_attach(mode):
-                vmlat.force(mode)
-                results.append(run_case(one, mode))
-            else:
+                continue
+            if not can_attach(mode):
                 print(f"# {one.__name__}: without BTF of its modules no --attach={mode}")
+                continue
+            vmlat.force(mode)
+            good = run_case(one, mode, again=False)
+            if good is None and lab_is_whole():
+                good = run_case(one, mode, again=True)
+            if good is not None:
+                results.append(good)
+            if not good and not lab_is_whole():
+                print(f"# a new lab for run {number if good is None else number + 1}")
+                break
         print(f"# {time.monotonic() - start:.1f} s in all")
         return results
 
@@ -168,6 +198,7 @@ def main():
     parser.add_argument("--turn", default="1/1", metavar="N,.../M")
     parser.add_argument("--attach", default="auto", metavar="MODE,...")
     parser.add_argument("--for", default=float("inf"), type=float, metavar="SECONDS", dest="seconds")
+    parser.add_argument("--from", default=0, type=int, metavar="N", dest="first")
     parser.add_argument("parts", nargs="*")
     words = parser.parse_args()
     if words.list:
@@ -178,7 +209,7 @@ def main():
         return 0
     os.makedirs(vmlat.DIRECTORY, exist_ok=True)
     group = GROUPS[words.group or "usual"]
-    results = group.run(chosen(group, words), words.seconds)
+    results = group.run(chosen(group, words), words.seconds, words.first)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
     return 0 if results and all(results) else 1
 
