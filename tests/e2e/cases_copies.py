@@ -245,6 +245,7 @@ def tcpdump_on_every_device_changes_no_record():
             lab.rule(f"udp,tp_dst={flooded}", "output:vnet1,eth0"):
         with vmlat.trace("-i", "vnet0", "-p", "eth0", "--timeout", "2") as trace:
             send_all_kinds(ports)
+            trace.wait_lines(22)  # what goes up again has no twin that waits
             middle = time.time_ns()
             with sniffer.on(*devices) as sniffers:
                 send_all_kinds(ports)
