@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """The lab from inside: its machines, their traffic, Open vSwitch. See docs/lab.md."""
 import contextlib
+import ctypes
 import glob
 import itertools
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -52,15 +54,39 @@ def library(function, *arguments):
 
 
 def wait_for(what, condition, seconds=120):
-    """Polls until the condition is true, and returns what it is."""
-    end = time.monotonic() + seconds
+    """Polls until the condition is true, and returns what it is. The longer it takes, the more seldom:
+    to look costs the emulated CPU milliseconds."""
+    start = time.monotonic()
     while True:
         result = condition()
         if result:
             return result
-        if time.monotonic() > end:
+        waited = time.monotonic() - start
+        if waited > seconds:
             raise Late(f"waited {seconds} s for {what}")
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, waited / 20), 0.5))
+
+
+def _watch(directory):
+    """A file that is readable when something has been made in the directory."""
+    made = 0x100  # IN_CREATE of include/uapi/linux/inotify.h
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = libc.inotify_init()
+    if number < 0 or libc.inotify_add_watch(number, directory.encode(), made) < 0:
+        raise OSError(ctypes.get_errno(), f"inotify: {directory}")
+    return open(number, "rb", buffering=0)
+
+
+def wait_for_file(path, process, seconds=300):
+    """Until it is there, or the process has ended. To poll meanwhile would take a tenth of the CPU."""
+    with _watch(os.path.dirname(path)) as made, \
+            os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0) as end:
+        while not os.path.exists(path) and process.poll() is None:
+            readable = select.select([made, end], [], [], seconds)[0]
+            if not readable:
+                raise Late(f"waited {seconds} s for {path}")
+            if made in readable:
+                made.read(4096)
 
 
 def in_btf(name, module="vmlinux"):

@@ -77,7 +77,7 @@ class Trace:
         return _read(f"{self.base}.err")
 
     def wait_ready(self):
-        lab.wait_for("vmlat to be ready", lambda: os.path.exists(self.ready) or self.ended(), 300)
+        lab.wait_for_file(self.ready, self.process)
         if not os.path.exists(self.ready):
             raise Failure(f"vmlat ended with {self.process.returncode} before it was ready")
 
