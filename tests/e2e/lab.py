@@ -64,7 +64,7 @@ def wait_for(what, condition, seconds=120):
         waited = time.monotonic() - start
         if waited > seconds:
             raise Late(f"waited {seconds} s for {what}")
-        time.sleep(min(max(0.02, waited / 20), 0.5))
+        time.sleep(min(max(0.02, waited / 20), 0.25))
 
 
 def _watch(directory):
