@@ -441,10 +441,15 @@ static void take_facts(struct device *device, const struct device *now)
 		memcpy(device->vm, before.vm, sizeof(device->vm));
 }
 
-/* Somebody else has opened the tap than had it open before. */
+/*
+ * Somebody else has opened the tap than had it open before: as the names say, whatever was counted
+ * before they were asked for.
+ */
 static bool is_anothers(const struct device *tap, const struct device *now)
 {
-	return tap->vm[0] && tap->openings != now->openings && strcmp(tap->vm, now->vm) != 0;
+	if (!tap->vm[0])
+		return false;
+	return now->vm[0] ? strcmp(tap->vm, now->vm) != 0 : tap->openings != now->openings;
 }
 
 /*

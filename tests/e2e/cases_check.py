@@ -120,7 +120,7 @@ def check_refuses_what_a_trace_refuses():
 
 @case
 def a_trace_attaches_as_check_has_said():
-    every = [[], ["-d", "tx"], ["--attach=kprobe"]]
+    every = [[], ["-d", "tx", "--attach=kprobe"]]
     if os.path.exists("/sys/kernel/btf/openvswitch"):
         every.append(["-d", "rx", "--attach=fentry"])
     said = [check(*words) for words in every]

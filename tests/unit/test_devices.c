@@ -728,6 +728,25 @@ static void a_tap_that_another_vm_opens_is_that_ones_in_a_place_of_its_own(void 
 	devices__free(&now);
 }
 
+static void a_tap_that_another_vm_opened_while_its_name_was_asked_for_is_that_ones(void **state)
+{
+	struct device_choice choice = { .vms = LIST("db"),
+					.nics = LIST("eth0"),
+					.directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	struct device *tap = host_device(&now, "vnet2");
+
+	(void)state;
+	snprintf(tap->vm, VM_NAME, "mail"); /* the openings were counted before */
+	assert_told(&devices, &now, &choice, "+vnet2!");
+	assert_false(devices__chosen(devices__by_id(&devices, &tap->id)));
+	tap->openings = 1;
+	assert_told(&devices, &now, &choice, "");
+	assert_string_equal(devices__by_id(&devices, &tap->id)->vm, "mail");
+	devices__free(&devices);
+	devices__free(&now);
+}
+
 static void a_tap_that_somebody_opens_is_nobodys_until_its_vm_is_known(void **state)
 {
 	struct device_choice all = { .directions = VMLAT_BOTH };
@@ -889,6 +908,8 @@ int main(void)
 		cmocka_unit_test(a_tap_that_is_known_and_adopted_goes_on_where_it_is_known),
 		cmocka_unit_test(new_taps_get_the_roles_of_those_that_are_there),
 		cmocka_unit_test(a_tap_that_another_vm_opens_is_that_ones_in_a_place_of_its_own),
+		cmocka_unit_test(
+			a_tap_that_another_vm_opened_while_its_name_was_asked_for_is_that_ones),
 		cmocka_unit_test(a_tap_that_somebody_opens_is_nobodys_until_its_vm_is_known),
 		cmocka_unit_test(a_tap_that_its_vm_opens_again_is_the_same),
 		cmocka_unit_test(a_tap_of_a_named_vm_is_given_up_when_it_is_anothers),
