@@ -44,11 +44,6 @@ class Failure(Exception):
     """A promise that was not kept."""
 
 
-class Late(Failure):
-    """Something did not come while the case waited for it: on a host that is slow, it may have been
-    on its way still. The case is tried once more, on a lab that is whole; twice is a failure."""
-
-
 def case(function):
     """A case: run in the order of definition, after host-up, with the guests web1 and web2."""
     CASES.append(function)

@@ -201,13 +201,17 @@ def a_twin_that_was_lost_does_not_stand_in_for_later_packets():
     kept, gone = lab.port(), lab.port()
     with tap9.added():
         with vmlat.trace(*TAP9, "--dst-port", f"{kept}-{gone}", "--timeout", "60") as trace:
+            sent, (empty, _) = lab.counter("eth0", "tx_packets"), lab.upcalls()
             with upcalls_at_once(QUEUED_AT_MOST):
                 write(numbered(kept, 0, 1400))
                 fill(QUEUED_AT_MOST)
                 full, _ = lab.upcalls()
                 write(*(numbered(port, 0, 1400) for port in (kept, gone, gone)))
                 equal("lost of the twins", lab.upcalls()[0] - full, 3)
-            trace.wait_lines(4, 60)
+            trace.wait_lines(4)
+            queued = 1 + QUEUED_AT_MOST - (full - empty)
+            lab.wait_for("the queue to be empty",
+                         lambda: lab.counter("eth0", "tx_packets") - sent >= queued)
             for port in kept, gone:
                 lab.flush()
                 write(numbered(port, 0, 1400))

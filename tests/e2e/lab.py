@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from case import Failure, Late, ensure, equal
+from case import Failure, ensure, equal
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
 LAB = f"{TOP}/tests/lab"
@@ -63,7 +63,7 @@ def wait_for(what, condition, seconds=120):
             return result
         waited = time.monotonic() - start
         if waited > seconds:
-            raise Late(f"waited {seconds} s for {what}")
+            raise Failure(f"waited {seconds} s for {what}")
         time.sleep(min(max(0.02, waited / 20), 0.25))
 
 
@@ -84,7 +84,7 @@ def wait_for_file(path, process, seconds=300):
         while not os.path.exists(path) and process.poll() is None:
             readable = select.select([made, end], [], [], seconds)[0]
             if not readable:
-                raise Late(f"waited {seconds} s for {path}")
+                raise Failure(f"waited {seconds} s for {path}")
             if made in readable:
                 made.read(4096)
 
@@ -421,7 +421,8 @@ def _look():
     """What every case finds, and leaves."""
     pids = {"ovs-vswitchd": vswitchd(),
             **{path: int(_read(path)) for path in glob.glob(f"{STATE}/guest/*/pid")}}
-    return {"devices": sorted(os.listdir("/sys/class/net")),
+    devices = [path for path in glob.glob("/sys/class/net/*") if os.path.isdir(path)]
+    return {"devices": sorted(map(os.path.basename, devices)),
             "processes": {name: os.path.exists(f"/proc/{pid}") for name, pid in pids.items()}}
 
 

@@ -9,7 +9,6 @@ these runs those from that one on."""
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 import traceback
@@ -19,7 +18,7 @@ sys.dont_write_bytecode = True
 import bpf
 import lab
 import vmlat
-from case import CASES, CORE, CORE_ONCE, COUNTED, EARLY, PLANTED, REALTIME, TWO_CPUS, Failure, Late
+from case import CASES, CORE, CORE_ONCE, COUNTED, EARLY, PLANTED, REALTIME, TWO_CPUS, Failure
 
 import cases_way  # in the order in which they run
 import cases_paths
@@ -52,12 +51,12 @@ def check_nothing_left(before):
         raise Failure(f"left in the kernel: {sorted(bpf.objects() - before)}") from None
 
 
-def keep_files(name):
+def keep_files(name, ending=""):
     """What the case's commands wrote, where it outlives the VM."""
     directory = os.path.join(os.environ.get("LAB_RESULTS", "/tmp"), name)
     os.makedirs(directory, exist_ok=True)
     for path in vmlat.files():
-        shutil.copy(path, directory)
+        shutil.copy(path, os.path.join(directory, os.path.basename(path) + ending))
 
 
 def tell(word, name, error):
@@ -70,14 +69,8 @@ def tell(word, name, error):
         print(f"    {line}")
 
 
-def is_late(error):
-    """The error itself, or what it came upon while it cleaned up."""
-    return isinstance(error, (Late, subprocess.TimeoutExpired)) or (
-        error.__context__ is not None and is_late(error.__context__))
-
-
-def run_case(function, mode, again):
-    """Whether it passed; None: it is to be tried again."""
+def run_case(function, mode, last):
+    """Whether it passed; None: it did not, and this is not its last try."""
     name = function.__name__ if mode == "auto" else f"{function.__name__}.{mode}"
     start = time.monotonic()
     before = bpf.objects()
@@ -86,9 +79,9 @@ def run_case(function, mode, again):
         function()
         check_nothing_left(before)
     except Exception as error:
-        good = None if is_late(error) and not again else False
-        tell("# late, once more:" if good is None else "FAILED", name, error)
-    keep_files(name)
+        good = False if last else None
+        tell("FAILED" if last else "# unsteady:", name, error)
+    keep_files(name, ".unsteady" if good is None else "")
     vmlat.forget()
     took = f"({time.monotonic() - start:.1f} s)"
     print(f"ok {name} {took}" if good else f"    {took}", flush=True)
@@ -118,10 +111,12 @@ def those_of(turn, cases):
 
 class Group:
     """`early`: before `up` has made a host of the machine. `forced`: by each way that is asked for,
-    while the others are by vmlat's own choice. `always`: whosever turn it is."""
+    while the others are by vmlat's own choice. `always`: whosever turn it is. `steady`: nothing
+    here depends on how fast the machine is."""
 
-    def __init__(self, cases, up, early=(), forced=None, always=()):
+    def __init__(self, cases, up, early=(), forced=None, always=(), steady=False):
         self.always = always
+        self.steady = steady
         self.up = up
         self.early = list(early)
         self.cases = cases
@@ -158,9 +153,9 @@ class Group:
                 print(f"# {one.__name__}: without BTF of its modules no --attach={mode}")
                 continue
             vmlat.force(mode)
-            good = run_case(one, mode, again=False)
+            good = run_case(one, mode, last=self.steady)
             if good is None and lab_is_whole():
-                good = run_case(one, mode, again=True)
+                good = run_case(one, mode, last=True)
             if good is not None:
                 results.append(good)
             if not good and not lab_is_whole():
@@ -177,8 +172,8 @@ def named(names):
 
 GROUPS = {"usual": Group(CASES, lab.up, EARLY, named(CORE), named(CORE_ONCE)),
           "core": Group(named(CORE_ONCE + CORE), lab.up, forced=named(CORE), always=named(CORE_ONCE)),
-          "two_cpus": Group(TWO_CPUS, lab.host_up), "counted": Group(COUNTED, lab.host_up),
-          "planted": Group(PLANTED, lab.host_up), "realtime": Group(REALTIME, lambda: None)}
+          "two_cpus": Group(TWO_CPUS, lab.host_up), "counted": Group(COUNTED, lab.host_up, steady=True),
+          "planted": Group(PLANTED, lab.host_up, steady=True), "realtime": Group(REALTIME, lambda: None)}
 
 
 def chosen(group, words):
