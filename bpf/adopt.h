@@ -50,11 +50,9 @@ static __always_inline const struct vmlat_interface *new_tap(const struct vmlat_
 							     const struct net_device *device,
 							     bool direct, bool thread)
 {
-	__u32 netns = direct ? device->nd_net.net->ns.inum
-			     : BPF_CORE_READ(device, nd_net.net, ns.inum);
 	struct cpu_state *cpu;
 
-	if (netns != config->new_taps.netns)
+	if (netns_of(config, device, direct) != config->new_taps.netns)
 		return NULL;
 	cpu = this_cpu();
 	adopt_tap(thread ? number_in_thread(cpu, (__u64)device) : number_of(cpu, (__u64)device));

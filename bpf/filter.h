@@ -4,24 +4,60 @@
 #define VMLAT_FILTER_H
 
 /*
- * The device's entry; NULL for one that is not known, or not selected. `direct` as everywhere: a
- * constant, true in programs that the verifier lets read what the pointer points to.
+ * The number of a device's network namespace. The trace's own is the same structure for as long as
+ * the trace is in it: once it was met, a program that reads by helper need not go there.
  */
-static __always_inline const struct vmlat_interface *
-selected_interface(const struct vmlat_config *config, const struct net_device *device, bool direct)
+static __always_inline __u32 netns_of(const struct vmlat_config *config,
+				      const struct net_device *device, bool direct)
 {
-	__u32 ifindex = direct ? device->ifindex : BPF_CORE_READ(device, ifindex);
+	const struct net *net = direct ? device->nd_net.net : BPF_CORE_READ(device, nd_net.net);
+	__u32 netns;
+
+	if (direct)
+		return net->ns.inum;
+	if ((__u64)net == config->own_net)
+		return config->new_taps.netns;
+	netns = BPF_CORE_READ(net, ns.inum);
+	if (netns == config->new_taps.netns)
+		((struct vmlat_config *)config)->own_net = (__u64)net;
+	return netns;
+}
+
+/* Each device of its number is known, and has none of these roles. */
+static __always_inline bool has_no_role(const struct vmlat_config *config, __u32 ifindex,
+					__u32 roles)
+{
+	const struct vmlat_interface *entry = &config->interfaces[ifindex % VMLAT_INTERFACES];
+
+	return entry->device.ifindex == ifindex && !entry->others && !(entry->roles & roles);
+}
+
+/* The entry of a device of this number; NULL for one that is not known, or not selected. */
+static __always_inline const struct vmlat_interface *
+numbered_interface(const struct vmlat_config *config, const struct net_device *device,
+		   __u32 ifindex, bool direct)
+{
 	const struct vmlat_interface *entry = &config->interfaces[ifindex % VMLAT_INTERFACES];
 	struct vmlat_device key = { .ifindex = ifindex };
 	bool here = entry->device.ifindex == ifindex;
 
 	if (here ? !entry->roles : !entry->others)
 		return here ? entry : NULL;
-	key.netns = direct ? device->nd_net.net->ns.inum
-			   : BPF_CORE_READ(device, nd_net.net, ns.inum);
+	key.netns = netns_of(config, device, direct);
 	if (here && entry->device.netns == key.netns)
 		return entry;
 	return bpf_map_lookup_elem(&interfaces, &key);
+}
+
+/*
+ * The same of any device. `direct` as everywhere: a constant, true in programs that the verifier lets
+ * read what the pointer points to.
+ */
+static __always_inline const struct vmlat_interface *
+selected_interface(const struct vmlat_config *config, const struct net_device *device, bool direct)
+{
+	return numbered_interface(
+		config, device, direct ? device->ifindex : BPF_CORE_READ(device, ifindex), direct);
 }
 
 static __always_inline bool prefix_matches(const struct vmlat_prefix *prefix, const __be32 *addr,

@@ -26,13 +26,19 @@
 						      __builtin_offsetof(typeof(*(from)), field)); \
 	} while (0)
 
+/*
+ * Its tap: a driver's own part of a device stands right behind it (netdev_priv, as alloc_netdev_mqs
+ * aligns it), so that where the pointer back would have to be read by helper there is no need to.
+ */
 static __always_inline const struct net_device *tun_device(const struct tun_struct___vmlat *tun,
 							   bool direct)
 {
-	struct net_device *device = NULL;
+	enum { NETDEV_ALIGN = 32 }; /* include/linux/netdevice.h */
+	const __u64 up = NETDEV_ALIGN - 1;
 
-	READ_MODULE(device, tun, dev, direct);
-	return device;
+	if (direct)
+		return tun->dev;
+	return tun ? (void *)tun - ((bpf_core_type_size(struct net_device) + up) & ~up) : NULL;
 }
 
 /* tun_sendmsg's socket is that of the tun_file, whose tun pointer stands right behind it. */
@@ -87,18 +93,23 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 {
 	const struct vmlat_config *config = configuration();
 	const struct vmlat_interface *interface;
-	struct cpu_state *cpu = this_cpu();
-	struct tap_call *call = &cpu->tap_call;
+	const __u32 starts = VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START;
+	struct tap_call *call;
+	struct cpu_state *cpu;
+	__u32 ifindex;
 
-	if (!config || !device)
+	if (!config || !device || !config->armed)
 		return 0;
-	if (!config->armed)
+	ifindex = direct ? device->ifindex : BPF_CORE_READ(device, ifindex);
+	if (has_no_role(config, ifindex, starts))
 		return 0;
-	interface = selected_interface(config, device, direct);
+	interface = numbered_interface(config, device, ifindex, direct);
 	if (!interface)
 		interface = new_tap(config, device, direct, true);
-	if (!interface || !(interface->roles & (VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START)))
+	if (!interface || !(interface->roles & starts))
 		return 0;
+	cpu = this_cpu();
+	call = &cpu->tap_call;
 	settle_call(cpu);
 	call->thread = bpf_get_current_pid_tgid();
 	call->device = (__u64)device;

@@ -99,6 +99,7 @@ struct vmlat_config {
 	__u64 timeout_ns; /* --timeout: what was silent for so long is forgotten */
 	__u16 tunnel_port[VMLAT_TUNNEL_PORTS]; /* 0: none */
 	struct vmlat_new_taps new_taps;
+	__u64 own_net; /* address of the struct net of that number, once the BPF side has met it */
 	struct vmlat_interface interfaces[VMLAT_INTERFACES];
 };
 
