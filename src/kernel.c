@@ -5,6 +5,7 @@
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,40 @@ static int libbpf_message(enum libbpf_print_level level, const char *format, va_
 	return log_libbpf((int)level, format, arguments);
 }
 
+/* A module that has BTF of its own, or NULL. */
+static const struct kernel_module *with_btf(const struct kernel *kernel, const char *name)
+{
+	for (int i = 0; i < KERNEL_MODULES && kernel->modules[i].name; i++)
+		if (!strcmp(kernel->modules[i].name, name))
+			return kernel->modules[i].btf ? &kernel->modules[i] : NULL;
+	return NULL;
+}
+
+/* The enumeration alone, which outlives what it is from. */
+static void keep_enumeration(struct btf *kept, const char *name, const struct btf *btf,
+			     const struct types *types)
+{
+	const struct btf_type *type = find_type(btf, types, name, BTF_KIND_ENUM);
+
+	if (type)
+		btf__add_type(kept, btf, type);
+}
+
+/* Subsystems have reasons of their own (6.4), openvswitch since 6.6. */
+void kernel__keep_reasons(struct kernel *kernel)
+{
+	const struct kernel_module *openvswitch = with_btf(kernel, "openvswitch");
+
+	btf__free(kernel->reasons);
+	kernel->reasons = btf__new_empty();
+	if (!kernel->reasons)
+		return;
+	keep_enumeration(kernel->reasons, "skb_drop_reason", kernel->btf, kernel->types);
+	if (openvswitch)
+		keep_enumeration(kernel->reasons, "ovs_drop_reason", openvswitch->btf,
+				 openvswitch->types);
+}
+
 static void open_btf(struct kernel *kernel)
 {
 	libbpf_set_print(libbpf_message);
@@ -174,6 +209,7 @@ static void open_btf(struct kernel *kernel)
 		return;
 	kernel->types = types__open(kernel->btf, NULL);
 	open_modules(kernel);
+	kernel__keep_reasons(kernel);
 	kernel__read_btf(kernel);
 }
 
@@ -193,14 +229,24 @@ int kernel__open(struct kernel *kernel)
 	return deny__parse(kernel, getenv("VMLAT_DENY"));
 }
 
-void kernel__close(struct kernel *kernel)
+void kernel__forget_types(struct kernel *kernel)
 {
 	for (int i = 0; i < KERNEL_MODULES; i++) {
 		types__close(kernel->modules[i].types);
 		btf__free(kernel->modules[i].btf);
 	}
+	memset(kernel->modules, 0, sizeof(kernel->modules));
 	types__close(kernel->types);
 	btf__free(kernel->btf);
+	kernel->types = NULL;
+	kernel->btf = NULL;
+	malloc_trim(0); /* with what libbpf had of it */
+}
+
+void kernel__close(struct kernel *kernel)
+{
+	kernel__forget_types(kernel);
+	btf__free(kernel->reasons);
 	symbols__free(kernel->symbols);
 }
 
@@ -213,15 +259,6 @@ int kernel__reload_symbols(struct kernel *kernel)
 	symbols__free(kernel->symbols);
 	kernel->symbols = symbols;
 	return 0;
-}
-
-/* A module that has BTF of its own, or NULL. */
-static const struct kernel_module *with_btf(const struct kernel *kernel, const char *name)
-{
-	for (int i = 0; i < KERNEL_MODULES && kernel->modules[i].name; i++)
-		if (!strcmp(kernel->modules[i].name, name))
-			return kernel->modules[i].btf ? &kernel->modules[i] : NULL;
-	return NULL;
 }
 
 bool kernel__has_module_btf(const struct kernel *kernel, const char *name)
@@ -274,14 +311,14 @@ static const char *enumerator(const struct btf *btf, const struct btf_type *enum
 
 const char *kernel__drop_reason(const struct kernel *kernel, __u32 reason)
 {
-	const struct kernel_module *openvswitch = with_btf(kernel, "openvswitch");
-	const struct btf_type *reasons =
-		find_type(kernel->btf, kernel->types, "skb_drop_reason", BTF_KIND_ENUM);
-	const char *name = enumerator(kernel->btf, reasons, "SKB_DROP_REASON_", reason);
+	const char *name = NULL;
 
-	if (name || !openvswitch)
-		return name;
-	/* subsystems have reasons of their own (6.4), openvswitch since 6.6 */
-	reasons = find_type(openvswitch->btf, openvswitch->types, "ovs_drop_reason", BTF_KIND_ENUM);
-	return enumerator(openvswitch->btf, reasons, "OVS_DROP_", reason);
+	for (__u32 id = 1; !name && kernel->reasons && id < btf__type_cnt(kernel->reasons); id++) {
+		const struct btf_type *reasons = btf__type_by_id(kernel->reasons, id);
+
+		name = enumerator(kernel->reasons, reasons, "SKB_DROP_REASON_", reason);
+		if (!name)
+			name = enumerator(kernel->reasons, reasons, "OVS_DROP_", reason);
+	}
+	return name;
 }

@@ -40,6 +40,7 @@ struct kernel {
 	struct btf *btf; /* vmlinux; NULL: there is none */
 	struct types *types; /* of btf; NULL: look for them one by one */
 	struct kernel_module modules[KERNEL_MODULES];
+	struct btf *reasons; /* why an skb is dropped: the enumerations alone; NULL: unknown */
 	bool kprobes;
 	bool no_fentry; /* it has BTF, and yet fentry reaches no function (arm64 before 6.4) */
 	bool get_func_arg; /* the helper, 5.17 */
@@ -68,11 +69,18 @@ int kernel__open(struct kernel *kernel);
 void kernel__close(struct kernel *kernel);
 
 /*
- * Two parts of that, which tests call with a kernel made by hand: what the words of uname say, and
- * kernel->symbols with them; and what kernel->btf says.
+ * All that hooks are chosen and programs loaded by is given back, megabytes: from then on the kernel
+ * is asked for names of symbols and of drop reasons only.
+ */
+void kernel__forget_types(struct kernel *kernel);
+
+/*
+ * Three parts of that, which tests call with a kernel made by hand: what the words of uname say, and
+ * kernel->symbols with them; what kernel->btf says; and why an skb is dropped, in what follows it.
  */
 void kernel__read_names(struct kernel *kernel, const struct utsname *host);
 void kernel__read_btf(struct kernel *kernel);
+void kernel__keep_reasons(struct kernel *kernel);
 
 /*
  * Reads the symbols again: those of BPF programs are there once they are loaded. 0 or -errno, and

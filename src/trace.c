@@ -478,6 +478,7 @@ static int set_up(struct trace *trace)
 		log_debug("changes of devices are seen late: %s", strerror(errno));
 	if (!error && trace->options->stacks && kernel__reload_symbols(&trace->kernel))
 		log_warn("the symbols of BPF programs cannot be read: %s", strerror(errno));
+	kernel__forget_types(&trace->kernel);
 	return error;
 }
 

@@ -249,14 +249,23 @@ def against_bpftrace():
 # --- what else it costs ---
 
 def memory():
-    """KiB of the maps, and of the program at its most."""
+    """KiB of all maps."""
     maps = json.loads(run("bpftool", "-j", "map", "show"))
     return sum(int(one["bytes_memlock"]) for one in maps) // 1024
 
 
-def resident(running):
+def most(running):
+    """KiB of the program at its most, while it loads its programs."""
     with open(f"/proc/{running.pid}/status", encoding="ascii") as file:
         return int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1))
+
+
+def resident(running):
+    """KiB of the program while it runs. What it maps of BPF maps is in these."""
+    with open(f"/proc/{running.pid}/smaps", encoding="ascii") as file:
+        mappings = re.split(r"^(?=[0-9a-f]+-)", file.read(), flags=re.M)
+    return sum(int(re.search(r"^Rss:\s+(\d+)", one, re.M).group(1)) for one in mappings
+               if one and "bpf-map" not in one)
 
 
 def taps_and_memory():
@@ -276,6 +285,7 @@ def taps_and_memory():
                 tell("from start to ready", round(ready, 2), "s")
                 tell("maps, 10 taps, 16 CPUs", memory() - before, "KiB")
                 tell("the program, 10 taps", resident(running), "KiB")
+                tell("the same at its most, at its start", most(running), "KiB")
             start = time.monotonic()
         if count == 10:
             tell("from SIGINT to the end", round(time.monotonic() - start, 2), "s")

@@ -115,6 +115,7 @@ static inline int set_up_sample(void **state)
 					      "ffffffffc0400000 t bpf_prog_1_a\t[bpf]\n"
 					      "ffffffffc0401000 t bpf_trampoline_1\t[bpf]\n");
 	sample->kernel.btf = host_btf();
+	kernel__keep_reasons(&sample->kernel);
 	sample->devices = host_devices();
 	sample->options.devices.directions = VMLAT_BOTH;
 	sample->options.sample = 1;
