@@ -248,10 +248,19 @@ def against_bpftrace():
 
 # --- what else it costs ---
 
+def all_maps():
+    return json.loads(run("bpftool", "-j", "map", "show"))
+
+
 def memory():
     """KiB of all maps."""
-    maps = json.loads(run("bpftool", "-j", "map", "show"))
-    return sum(int(one["bytes_memlock"]) for one in maps) // 1024
+    return sum(int(one["bytes_memlock"]) for one in all_maps()) // 1024
+
+
+def wait_for_the_last_maps():
+    """Those of a trace that has ended go some time later."""
+    lab.wait_for("its maps to go",
+                 lambda: not any(one.get("name") == "flights" for one in all_maps()))
 
 
 def most(running):
@@ -276,6 +285,7 @@ def taps_and_memory():
         run("ip", "link", "set", name, "up")
     base = per_packet(TRAFFIC["tx"])
     for count in 1, 10, 100:
+        wait_for_the_last_maps()
         start, before = time.monotonic(), memory()
         with vmlat(["-p", NIC, "-i", ",".join(names[:count]), *SUMMARY]) as running:
             ready = time.monotonic() - start
