@@ -248,7 +248,7 @@ static __always_inline __u32 row_of_lane(const struct vmlat_lane *lane)
 	return lane->direction == VMLAT_TX ? lane->interface : lane->end_interface;
 }
 
-/* True: its total is remarkable. */
+/* The interval of its statistics, if its total is remarkable there; else 0. */
 static __always_inline __u32 count_lane(struct cpu_state *cpu)
 {
 	const struct vmlat_lane *lane = &cpu->lane;

@@ -229,7 +229,7 @@ int kernel__open(struct kernel *kernel)
 	return deny__parse(kernel, getenv("VMLAT_DENY"));
 }
 
-void kernel__forget_types(struct kernel *kernel)
+static void free_types(struct kernel *kernel)
 {
 	for (int i = 0; i < KERNEL_MODULES; i++) {
 		types__close(kernel->modules[i].types);
@@ -240,12 +240,17 @@ void kernel__forget_types(struct kernel *kernel)
 	btf__free(kernel->btf);
 	kernel->types = NULL;
 	kernel->btf = NULL;
+}
+
+void kernel__forget_types(struct kernel *kernel)
+{
+	free_types(kernel);
 	malloc_trim(0); /* with what libbpf had of it */
 }
 
 void kernel__close(struct kernel *kernel)
 {
-	kernel__forget_types(kernel);
+	free_types(kernel);
 	btf__free(kernel->reasons);
 	symbols__free(kernel->symbols);
 }

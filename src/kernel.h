@@ -69,18 +69,18 @@ int kernel__open(struct kernel *kernel);
 void kernel__close(struct kernel *kernel);
 
 /*
- * All that hooks are chosen and programs loaded by is given back, megabytes: from then on the kernel
- * is asked for names of symbols and of drop reasons only.
- */
-void kernel__forget_types(struct kernel *kernel);
-
-/*
  * Three parts of that, which tests call with a kernel made by hand: what the words of uname say, and
  * kernel->symbols with them; what kernel->btf says; and why an skb is dropped, in what follows it.
  */
 void kernel__read_names(struct kernel *kernel, const struct utsname *host);
 void kernel__read_btf(struct kernel *kernel);
 void kernel__keep_reasons(struct kernel *kernel);
+
+/*
+ * All that hooks are chosen and programs loaded by is given back, megabytes: from then on the kernel
+ * is asked for names of symbols and of drop reasons only.
+ */
+void kernel__forget_types(struct kernel *kernel);
 
 /*
  * Reads the symbols again: those of BPF programs are there once they are loaded. 0 or -errno, and

@@ -11,9 +11,7 @@
 enum {
 	FUNCTION_MAX = 1 << 20, /* bytes; no function of the kernel is nearly as long */
 	BUCKETS = 1 << 15,
-	READ_BYTES =
-		1
-		<< 12, /* at a time, as many as the kernel gives; stdio would read 1 KiB of /proc */
+	READ_BYTES = 1 << 12, /* as many as the kernel gives at a time; stdio would read 1 KiB */
 };
 
 /* The variables that anybody asks for: there are many more than functions. */

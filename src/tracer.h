@@ -59,7 +59,7 @@ int tracer__watch(struct tracer *tracer, int fd);
 /* Waits `timeout_ms`, or until many records wait or a signal comes. 0 or -errno. */
 int tracer__wait(struct tracer *tracer, int timeout_ms);
 
-/* Handles all records that there are. 0 or -errno. */
+/* Handles the records that there are; how many, and `all`, as ring__read. 0 or -errno. */
 int tracer__handle(struct tracer *tracer, bool all);
 
 /* Ends, as expired, each flight that was not seen for as long; timeout_ns 0: as in flight, all. Returns

@@ -263,12 +263,6 @@ def wait_for_the_last_maps():
                  lambda: not any(one.get("name") == "flights" for one in all_maps()))
 
 
-def most(running):
-    """KiB of the program at its most, while it loads its programs."""
-    with open(f"/proc/{running.pid}/status", encoding="ascii") as file:
-        return int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1))
-
-
 def resident(running):
     """KiB of the program while it runs. What it maps of BPF maps is in these."""
     with open(f"/proc/{running.pid}/smaps", encoding="ascii") as file:
@@ -295,7 +289,7 @@ def taps_and_memory():
                 tell("from start to ready", round(ready, 2), "s")
                 tell("maps, 10 taps, 16 CPUs", memory() - before, "KiB")
                 tell("the program, 10 taps", resident(running), "KiB")
-                tell("the same at its most, at its start", most(running), "KiB")
+                tell("the same at its most, at its start", lab.kib_of(running, "VmHWM"), "KiB")
             start = time.monotonic()
         if count == 10:
             tell("from SIGINT to the end", round(time.monotonic() - start, 2), "s")

@@ -275,7 +275,7 @@ OF_GRO = OF_TUNNELS[1:]
 @case
 def without_the_hooks_of_gro_a_tunnels_packets_are_unpacked_and_what_it_joins_is_lost():
     """It joins what comes in one go. Most of these skbs go without a word, and their addresses may
-    be another packet's before the timeout, which goes elsewhere; some are freed later."""
+    be another packet's before the timeout; some are freed later."""
     port, far, count = lab.port(), topology.Far("vxlan", 4), 64
     burst = {"protocol": "tcp", "payload": 1000, "burst": True, "tcp_flags": "A",
              "tcp_seq_step": 1000}

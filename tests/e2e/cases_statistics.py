@@ -301,11 +301,6 @@ def check_extremes(intervals, whole):
     ensure(len({one["max_ns"] for one in found}) > 1, "each interval has the same maximum")
 
 
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        return int(re.search(r"^VmRSS:\s+(\d+) kB", file.read(), re.M).group(1))
-
-
 @contextlib.contextmanager
 def clock_set(seconds):
     """So much later, as `date -s` does."""
@@ -346,13 +341,13 @@ def over_many_intervals_memory_does_not_grow_and_a_clock_that_is_set_changes_no_
             rounds(trace, 2)
             # what it has from the start is used for the first time within these
             lab.wait_for("40 intervals", lambda: told_intervals(trace) >= 40)
-            early = resident_kib(trace.process.pid), kernel_maps()
+            early = lab.kib_of(trace.process, "VmRSS"), kernel_maps()
             with clock_set(-3600):
                 rounds(trace, 3)
             with clock_set(7200):
                 rounds(trace, 2)
             lab.wait_for("100 intervals", lambda: told_intervals(trace) >= 100)
-            late = resident_kib(trace.process.pid), kernel_maps()
+            late = lab.kib_of(trace.process, "VmRSS"), kernel_maps()
     ensure(late[0] - early[0] <= 256, f"{early[0]} KiB after 40 intervals, {late[0]} after 100")
     equal("maps of the kernel side", late[1], early[1])
     for one in intervals_of(trace):

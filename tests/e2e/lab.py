@@ -48,6 +48,12 @@ def _read(path):
         return file.read()
 
 
+def kib_of(process, field):
+    """Of its memory, e.g. VmRSS."""
+    status = _read(f"/proc/{process.pid}/status")
+    return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.M).group(1))
+
+
 def library(function, *arguments):
     """A function of tests/lab/lib.sh."""
     return run("bash", "-c", f'. {LAB}/lib.sh; "$@"', "lib.sh", function, *arguments)

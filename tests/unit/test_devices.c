@@ -707,6 +707,10 @@ static void new_taps_get_the_roles_of_those_that_are_there(void **state)
 	assert_int_equal(other.others, TAP_END);
 }
 
+static const struct device_choice of_db = { .vms = LIST("db"),
+					    .nics = LIST("eth0"),
+					    .directions = VMLAT_BOTH };
+
 static void a_tap_that_another_vm_opens_is_that_ones_in_a_place_of_its_own(void **state)
 {
 	struct device_choice all = { .directions = VMLAT_BOTH };
@@ -730,18 +734,15 @@ static void a_tap_that_another_vm_opens_is_that_ones_in_a_place_of_its_own(void 
 
 static void a_tap_that_another_vm_opened_while_its_name_was_asked_for_is_that_ones(void **state)
 {
-	struct device_choice choice = { .vms = LIST("db"),
-					.nics = LIST("eth0"),
-					.directions = VMLAT_BOTH };
-	struct devices devices = room_for_more(choice), now = host_devices();
+	struct devices devices = room_for_more(of_db), now = host_devices();
 	struct device *tap = host_device(&now, "vnet2");
 
 	(void)state;
 	snprintf(tap->vm, VM_NAME, "mail"); /* the openings were counted before */
-	assert_told(&devices, &now, &choice, "+vnet2!");
+	assert_told(&devices, &now, &of_db, "+vnet2!");
 	assert_false(devices__chosen(devices__by_id(&devices, &tap->id)));
 	tap->openings = 1;
-	assert_told(&devices, &now, &choice, "");
+	assert_told(&devices, &now, &of_db, "");
 	assert_string_equal(devices__by_id(&devices, &tap->id)->vm, "mail");
 	devices__free(&devices);
 	devices__free(&now);
@@ -782,20 +783,17 @@ static void a_tap_that_its_vm_opens_again_is_the_same(void **state)
 
 static void a_tap_of_a_named_vm_is_given_up_when_it_is_anothers(void **state)
 {
-	struct device_choice choice = { .vms = LIST("db"),
-					.nics = LIST("eth0"),
-					.directions = VMLAT_BOTH };
-	struct devices devices = room_for_more(choice), now = host_devices();
+	struct devices devices = room_for_more(of_db), now = host_devices();
 	struct device *tap = host_device(&now, "vnet2");
 
 	(void)state;
 	tap->openings = 1;
 	snprintf(tap->vm, VM_NAME, "mail");
-	assert_told(&devices, &now, &choice, "+vnet2!");
+	assert_told(&devices, &now, &of_db, "+vnet2!");
 	assert_false(devices__chosen(devices__by_id(&devices, &tap->id)));
 	tap->openings = 2;
 	snprintf(tap->vm, VM_NAME, "db");
-	assert_told(&devices, &now, &choice, "+vnet2");
+	assert_told(&devices, &now, &of_db, "+vnet2");
 	assert_true(devices__chosen(devices__by_id(&devices, &tap->id)));
 	devices__free(&devices);
 	devices__free(&now);
