@@ -92,7 +92,7 @@ static __always_inline int packet_leaves_bridge(void *ctx, const struct sk_buff 
  * The host alone gets the packet, and its only copy is on its way to another switch: by a device
  * where the trace does not end. From here on that is the packet; false: it is not so.
  */
-static __always_inline bool copy_is_the_flight(struct cpu_state *cpu, struct flight_slot *slot)
+static __always_inline bool copy_is_the_flight(struct flight_slot *slot)
 {
 	struct vmlat_flight *flight = &slot->flight;
 	struct vmlat_exit *exit = &flight->exit[0];
@@ -107,7 +107,7 @@ static __always_inline bool copy_is_the_flight(struct cpu_state *cpu, struct fli
 	flight->shared = 0;
 	flight->exits = 0;
 	flight->carrier = key;
-	flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+	flight_leaves(flight, VMLAT_TO_DEVICE);
 	return true;
 }
 
@@ -125,11 +125,11 @@ GLOBAL int packet_goes_up(__u64 address)
 	if (!flight || role != ROLE_ORIGINAL || flight->candidate == VMLAT_CANDIDATE)
 		return 0;
 	slot = slot_at(flight->slot);
-	if (slot && copy_is_the_flight(cpu, slot))
+	if (slot && copy_is_the_flight(slot))
 		return 0;
 	if (flight->shared && BPF_CORE_READ_BITFIELD_PROBED(skb, pkt_type) != OTHER_HOST)
 		original_leaves(flight, BPF_CORE_READ(skb, dev));
-	flight_leaves(cpu, flight, VMLAT_TO_HOST);
+	flight_leaves(flight, VMLAT_TO_HOST);
 	return 0;
 }
 

@@ -77,7 +77,7 @@ static __noinline int publish_lane(struct cpu_state *cpu)
 	struct vmlat_flight *flight = current_flight(cpu);
 
 	if (flight)
-		publish_flight(cpu, flight);
+		publish_flight(flight->slot);
 	return 0;
 }
 
@@ -117,7 +117,7 @@ static __noinline int flight_queued(void *ctx, struct cpu_state *cpu, const stru
 	if (flight->direction == VMLAT_TX)
 		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, hook, bpf_ktime_get_ns());
 	if (role == ROLE_ORIGINAL && may_change_cpu(skb, false))
-		publish_flight(cpu, flight);
+		publish_flight(flight->slot);
 	return 0;
 }
 
@@ -145,7 +145,7 @@ static __always_inline int packet_kept(const struct sk_buff *skb)
 	}
 	flight = own_flight(cpu);
 	if (flight && flight->carrier == key_of(skb) && !flight->candidate)
-		publish_flight(cpu, flight);
+		publish_flight(flight->slot);
 	return 0;
 }
 
@@ -196,7 +196,7 @@ static __always_inline int packet_put_back(void)
 		return 0; /* this may be one, amid a program that has the lane */
 	flight = current_flight(cpu);
 	if (flight && !flight->candidate)
-		publish_flight(cpu, flight);
+		publish_flight(flight->slot);
 	return 0;
 }
 
@@ -206,17 +206,18 @@ static __always_inline bool ends_here(const struct vmlat_flight *flight, __u32 r
 }
 
 /* Index of the exit by this device that the parts of a flight share; VMLAT_EXITS: no room. */
-static __always_inline __u32 exit_by_device(struct vmlat_flight *flight,
-					    const struct vmlat_device *device)
+GLOBAL __u32 exit_by_device(__u32 slot, __u32 ifindex, __u32 netns)
 {
-	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
+	const struct vmlat_flight *flight = flight_at(slot);
+
+	for (__u32 i = 0; flight && i < VMLAT_EXITS; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
-		if (i < flight->exits && !exit->skb && exit->device.ifindex == device->ifindex &&
-		    exit->device.netns == device->netns)
+		if (i < flight->exits && !exit->skb && exit->device.ifindex == ifindex &&
+		    exit->device.netns == netns)
 			return i;
 	}
-	return new_exit(flight, 0);
+	return new_exit(slot, 0);
 }
 
 static __always_inline bool is_part(__u32 role)
@@ -234,7 +235,7 @@ static __noinline __u32 note_exit(struct vmlat_flight *flight, __u32 role, __u64
 	if (role == ROLE_ORIGINAL)
 		index = exit_of(flight, key);
 	else if (is_part(role))
-		index = exit_by_device(flight, device);
+		index = exit_by_device(flight->slot, device->ifindex, device->netns);
 	exit = exit_at(flight, index);
 	if (!exit)
 		return VMLAT_EXITS;
@@ -269,7 +270,7 @@ static __always_inline void pass_device(struct cpu_state *cpu, struct vmlat_flig
 					__u32 role, __u64 key)
 {
 	if (role == ROLE_ORIGINAL)
-		flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+		flight_leaves(flight, VMLAT_TO_DEVICE);
 	else if (features.bridges && copy_passes(flight->slot, role))
 		return;
 	else if (is_segment(flight, role) && !insert_carrier(key, flight, role)) {
@@ -315,7 +316,7 @@ static __always_inline bool starts_at_end(struct cpu_state *cpu, struct vmlat_fl
 	if (flight->candidate != VMLAT_PACKED)
 		return starts_as_it_is(cpu, flight);
 	cpu->count.unstarted++;
-	forget_candidate(cpu, flight);
+	forget_candidate(flight);
 	return false;
 }
 
@@ -390,7 +391,7 @@ static __noinline int flight_in_driver(void *ctx, struct cpu_state *cpu, const s
 	now = bpf_ktime_get_ns();
 	id.netns = device->nd_net.net->ns.inum;
 	id.ifindex = device->ifindex;
-	cpu->driving_exit = note_exit(flight, role, key_of(skb), &id, now);
+	cpu->driving_exit = note_exit(flight, role, number_of(cpu, key_of(skb)), &id, now);
 	cpu->driving_ns = now;
 	exit = exit_at(flight, cpu->driving_exit);
 	if (exit && end)
@@ -463,10 +464,10 @@ static __always_inline int original_done(struct cpu_state *cpu, struct vmlat_fli
 	struct vmlat_exit *exit = NULL;
 
 	if (flight->exits)
-		exit = exit_at(flight, open_exit(flight, key));
+		exit = exit_at(flight, open_exit(flight->slot, number_of(cpu, key)));
 	if (exit)
 		close_exit(exit, outcome, ns ? ns : flight->last_ns);
-	return end_flight(cpu, flight, outcome, ns);
+	return end_flight(flight->slot, outcome, ns);
 }
 
 static __always_inline int copy_done(struct vmlat_flight *flight, struct vmlat_exit *exit,
@@ -554,7 +555,7 @@ static __always_inline void skb_requeued(struct cpu_state *cpu, struct vmlat_fli
 	cpu->driving_skb = 0;
 	if (role == ROLE_ORIGINAL) {
 		flight->place = VMLAT_ON_CPU;
-		publish_flight(cpu, flight);
+		publish_flight(flight->slot);
 	} else if (!is_segment(flight, role)) {
 		insert_carrier(key, flight, role);
 	}

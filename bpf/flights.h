@@ -287,9 +287,11 @@ static __always_inline struct vmlat_exit *exit_at(struct vmlat_flight *flight, _
 }
 
 /* Index of the open exit that this skb takes, VMLAT_EXITS: it has none. */
-static __always_inline __u32 open_exit(const struct vmlat_flight *flight, __u64 key)
+GLOBAL __u32 open_exit(__u32 slot, __u64 key)
 {
-	for (__u32 i = 0; i < VMLAT_EXITS; i++) {
+	const struct vmlat_flight *flight = flight_at(slot);
+
+	for (__u32 i = 0; flight && i < VMLAT_EXITS; i++) {
 		const struct vmlat_exit *exit = &flight->exit[i];
 
 		if (i < flight->exits && exit->skb == key && !exit->closed)
@@ -308,11 +310,15 @@ static __always_inline __u32 spare_exit(const struct vmlat_flight *flight)
 }
 
 /* Index of a new exit, VMLAT_EXITS: there is no room. */
-static __always_inline __u32 new_exit(struct vmlat_flight *flight, __u64 key)
+GLOBAL __u32 new_exit(__u32 slot, __u64 key)
 {
-	__u32 n = flight->exits;
+	struct vmlat_flight *flight = flight_at(slot);
 	struct vmlat_exit *exit;
+	__u32 n;
 
+	if (!flight)
+		return VMLAT_EXITS;
+	n = flight->exits;
 	if (n >= VMLAT_EXITS) {
 		flight->exits_beyond++;
 		n = spare_exit(flight);
@@ -336,9 +342,9 @@ static __always_inline __u32 new_exit(struct vmlat_flight *flight, __u64 key)
 /* Index of the exit that this skb takes, a new one if need be; VMLAT_EXITS: there is no room. */
 static __always_inline __u32 exit_of(struct vmlat_flight *flight, __u64 key)
 {
-	__u32 index = flight->exits ? open_exit(flight, key) : VMLAT_EXITS;
+	__u32 index = flight->exits ? open_exit(flight->slot, key) : VMLAT_EXITS;
 
-	return index < VMLAT_EXITS ? index : new_exit(flight, key);
+	return index < VMLAT_EXITS ? index : new_exit(flight->slot, key);
 }
 
 static __always_inline void close_exit(struct vmlat_exit *exit, enum vmlat_outcome outcome,
@@ -591,7 +597,18 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 	return 0;
 }
 
-enum { STILL_OPEN = VMLAT_EXITS + 1 };
+enum { STILL_OPEN = VMLAT_EXITS + 1, NO_EXIT = VMLAT_OUTCOME_COUNT + 1 };
+
+/* VMLAT_OUTCOME_COUNT: it is not done. */
+GLOBAL __u32 outcome_of_exit(__u32 slot, __u32 number)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+	const struct vmlat_exit *exit = flight ? exit_at(flight, number) : NULL;
+
+	if (!exit || number >= flight->exits)
+		return NO_EXIT;
+	return exit->closed ? exit->outcome : VMLAT_OUTCOME_COUNT;
+}
 
 /*
  * Index of the first exit that is completed, VMLAT_EXITS: none is. STILL_OPEN: one is not done, and
@@ -599,16 +616,12 @@ enum { STILL_OPEN = VMLAT_EXITS + 1 };
  */
 GLOBAL int completed_exit(__u32 index, __u32 given_up)
 {
-	const struct vmlat_flight *flight = flight_at(index);
-
-	if (!flight)
-		return VMLAT_EXITS;
 	if (given_up == VMLAT_OUTCOME_COUNT)
-		for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
-			if (!flight->exit[i].closed)
+		for (__u32 i = 0; i < VMLAT_EXITS; i++)
+			if (outcome_of_exit(index, i) == VMLAT_OUTCOME_COUNT)
 				return STILL_OPEN;
-	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
-		if (flight->exit[i].closed && flight->exit[i].outcome == VMLAT_COMPLETED)
+	for (__u32 i = 0; i < VMLAT_EXITS; i++)
+		if (outcome_of_exit(index, i) == VMLAT_COMPLETED)
 			return i;
 	return VMLAT_EXITS;
 }
@@ -666,10 +679,11 @@ static __always_inline int end_carrier(struct cpu_state *cpu, struct vmlat_fligh
 	return end_shared(flight->slot, VMLAT_OUTCOME_COUNT);
 }
 
-static __noinline int end_flight(struct cpu_state *cpu, struct vmlat_flight *flight,
-				 enum vmlat_outcome outcome, __u64 ns)
+GLOBAL int end_flight(__u32 slot, __u32 outcome, __u64 ns)
 {
-	return end_carrier(cpu, flight, outcome, ns);
+	struct vmlat_flight *flight = flight_at(slot);
+
+	return flight ? end_carrier(this_cpu(), flight, outcome, ns) : 0;
 }
 
 /* What is still known under this address missed its own end: the skb is another now. */
@@ -704,12 +718,14 @@ static __always_inline bool is_published(const struct vmlat_flight *flight)
 }
 
 /* Make the flight known to every CPU, under its carrier's address. */
-static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
+GLOBAL int publish_flight(__u32 slot)
 {
-	if (flight->place != VMLAT_ON_CPU)
+	struct vmlat_flight *flight = flight_at(slot);
+
+	if (!flight || flight->place != VMLAT_ON_CPU)
 		return 0;
 	flight->place = VMLAT_PUBLISHED;
-	give_slot_away(cpu, flight);
+	give_slot_away(this_cpu(), flight);
 	if (insert_carrier(flight->carrier, flight, ROLE_ORIGINAL) || is_published(flight))
 		return 0;
 	evict_stale(flight->carrier);
@@ -720,11 +736,10 @@ static __noinline int publish_flight(struct cpu_state *cpu, struct vmlat_flight 
 }
 
 /* To where the trace does not end; the packet may come back, on any CPU. */
-static __always_inline void flight_leaves(struct cpu_state *cpu, struct vmlat_flight *flight,
-					  enum vmlat_left how)
+static __always_inline void flight_leaves(struct vmlat_flight *flight, enum vmlat_left how)
 {
 	flight->left = how;
-	publish_flight(cpu, flight);
+	publish_flight(flight->slot);
 }
 
 /* A part that goes on in another way brings no copies that its buffer would tell. */
@@ -767,8 +782,7 @@ static __always_inline bool is_candidate_still(struct vmlat_flight *flight,
  * packet's, perhaps with the same buffer: one that the host itself makes was never received. The
  * flight ended there.
  */
-static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_flight *flight,
-					  const struct sk_buff *skb)
+static __always_inline bool still_carrier(struct vmlat_flight *flight, const struct sk_buff *skb)
 {
 	bool at_host = flight->left == VMLAT_TO_HOST || flight->candidate;
 	/* what ovs-vswitchd sends back was not received either */
@@ -780,7 +794,7 @@ static __always_inline bool still_carrier(struct cpu_state *cpu, struct vmlat_fl
 		return true;
 	if (shares_buffer(flight, skb) && (!received || BPF_CORE_READ(skb, skb_iif)))
 		return true;
-	end_flight(cpu, flight, at_host ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
+	end_flight(flight->slot, at_host ? VMLAT_DIVERTED : VMLAT_EVICTED, 0);
 	return false;
 }
 
@@ -808,7 +822,7 @@ static __always_inline struct vmlat_flight *flight_of_skb(struct cpu_state *cpu,
 {
 	struct vmlat_flight *flight = find_flight(cpu, key_of(skb), role);
 
-	if (flight && *role == ROLE_ORIGINAL && !still_carrier(cpu, flight, skb))
+	if (flight && *role == ROLE_ORIGINAL && !still_carrier(flight, skb))
 		return NULL;
 	if (flight && *role < VMLAT_EXITS &&
 	    copy_is_another(flight->slot, *role, number_of(cpu, (__u64)skb)))
@@ -825,10 +839,10 @@ static __always_inline void count_start(struct cpu_state *cpu, struct vmlat_flig
 }
 
 /* It left the call stack unseen: its packet may be anywhere, and may be over by now. */
-static __always_inline void publish_late(struct cpu_state *cpu, struct vmlat_flight *flight)
+static __always_inline void publish_late(struct vmlat_flight *flight)
 {
 	flight->late = 1;
-	publish_flight(cpu, flight);
+	publish_flight(flight->slot);
 }
 
 /* Leave this CPU's slot to the flight that is in its call stack, unless that is a candidate only. */
@@ -848,7 +862,7 @@ static __always_inline void vacate_slot(struct cpu_state *cpu)
 	if (slot->flight.place == VMLAT_DRIVING)
 		cpu->ready = cpu->occupied = 0;
 	else if (slot->flight.place == VMLAT_ON_CPU && !slot->flight.candidate)
-		publish_late(cpu, &slot->flight);
+		publish_late(&slot->flight);
 	else
 		slot->flight.place = cpu->occupied = 0; /* VMLAT_FREE */
 }

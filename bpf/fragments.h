@@ -97,7 +97,7 @@ static __always_inline int reassembly_returns(long error)
 	if (!flight || role != ROLE_ORIGINAL)
 		return 0;
 	if (error == -EINPROGRESS)
-		end_flight(cpu, flight, VMLAT_MERGED, bpf_ktime_get_ns());
+		end_flight(flight->slot, VMLAT_MERGED, bpf_ktime_get_ns());
 	else if (!error && !flight->by_head)
 		flight->head = (__u64)BPF_CORE_READ(skb, head);
 	return 0;

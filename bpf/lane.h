@@ -71,24 +71,34 @@ static __always_inline __u64 head_of(const struct vmlat_lane *lane)
 	return (__u64)BPF_CORE_READ(skb, head);
 }
 
+/* Without a branch, which the verifier would follow both ways: those that are not there, too. */
 static __always_inline void copy_stamps(struct vmlat_flight *flight, const struct vmlat_lane *lane,
 					__u16 cpu)
 {
-	for (__u32 i = 0; i < VMLAT_LANE_STAMPS; i++) {
-		struct vmlat_visit *visit = &flight->visit[i];
+	__s64 parked = lane->parked_visits;
+	__u64 last = lane->visits - 1;
 
-		if (i >= lane->visits)
-			break;
+	for (__s64 i = 0; i < VMLAT_LANE_STAMPS; i++) {
+		struct vmlat_visit *visit = &flight->visit[i];
+		__s64 was_parked = i - parked;
+
+		barrier_var(was_parked);
+		was_parked >>= 63; /* all ones, or 0 */
+		barrier_var(was_parked);
 		visit->ns = lane->stamp[i].ns;
 		visit->skb = lane->key;
 		visit->stack = -1;
-		visit->cpu = i < lane->parked_visits ? lane->parked_cpu : cpu;
+		visit->cpu = (lane->parked_cpu & was_parked) | (cpu & ~was_parked);
 		visit->stage = lane->stamp[i].stage;
 		visit->hook = lane->stamp[i].hook;
-		flight->last_ns = lane->stamp[i].ns;
 	}
 	flight->visits = lane->visits;
 	flight->begin_ns = lane->stamp[0].ns;
+	barrier_var(last);
+	if (last >= VMLAT_LANE_STAMPS)
+		return;
+	barrier_var(last);
+	flight->last_ns = lane->stamp[last].ns;
 }
 
 /* A switch has it, and has not given it to any port. */
@@ -134,6 +144,20 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->passed = lane->passed;
 	copy_stamps(flight, lane, cpu);
 	flight->undirected = was_undirected(flight);
+}
+
+/* Into the flight of that slot: what this CPU has in its lane (VMLAT_LANE), or what is parked there. */
+GLOBAL int fill_slot(__u32 slot, __u32 from)
+{
+	struct vmlat_parked *parked = bpf_map_lookup_elem(&parked_lanes, &from);
+	struct vmlat_flight *flight = flight_at(slot);
+	struct cpu_state *cpu = this_cpu();
+
+	if (flight && from == VMLAT_LANE)
+		fill_flight(flight, &cpu->lane, cpu->number);
+	else if (flight && parked)
+		fill_flight(flight, &parked->lane, from / VMLAT_PARKED_EACH);
+	return 0;
 }
 
 /* In the driver of its device: the exit that it takes is known. */
@@ -199,7 +223,7 @@ GLOBAL int leave_lane(__u32 why)
 
 	if (!flight)
 		return evict_lane(cpu, why);
-	fill_flight(flight, lane, cpu->number);
+	fill_slot(flight->slot, VMLAT_LANE);
 	if (why == LANE_MET && !lane->driving)
 		flight->head = head_of(lane); /* it may have another buffer by now */
 	if (lane->driving)
@@ -227,7 +251,7 @@ GLOBAL int leave_parking(__u32 index)
 	if (take_free_slot(cpu, &slot))
 		flight = new_flight_in(slot);
 	if (flight) {
-		fill_flight(flight, &parked->lane, index / VMLAT_PARKED_EACH);
+		fill_slot(slot, index);
 		flight->place = VMLAT_PUBLISHED;
 	}
 	clear_parked(parked, index);
@@ -359,7 +383,7 @@ static __always_inline int lane_is_lost(__u64 number)
  * User space has found what is parked silent for long: it gives it up, waits until nobody can have it
  * in hand any more, and has it ended then.
  */
-static __always_inline int parked_is_silent(struct cpu_state *cpu, const struct vmlat_expire *args)
+static __always_inline int parked_is_silent(const struct vmlat_expire *args)
 {
 	__u32 index = args->parked;
 	struct vmlat_parked *parked = bpf_map_lookup_elem(&parked_lanes, &index);
@@ -385,7 +409,7 @@ static __always_inline int parked_is_silent(struct cpu_state *cpu, const struct 
 	if (parked->given_up != key || !leave_parking(index))
 		return 0;
 	flight = published_flight(key, &role);
-	return flight ? end_flight(cpu, flight, outcome, bpf_ktime_get_ns()) : 0;
+	return flight ? end_flight(flight->slot, outcome, bpf_ktime_get_ns()) : 0;
 }
 
 /* User space has found it there, silent for long: it left its call stack unseen. */

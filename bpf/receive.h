@@ -197,15 +197,15 @@ static __always_inline void begin_lane(struct vmlat_lane *lane, const struct arr
 }
 
 /* Give the flight to whoever meets it next, where its way leaves this call stack at once. */
-static __always_inline void hand_over(struct cpu_state *cpu, struct vmlat_flight *flight,
-				      const struct sk_buff *skb, __u32 roles, bool early)
+static __always_inline void hand_over(struct vmlat_flight *flight, const struct sk_buff *skb,
+				      __u32 roles, bool early)
 {
 	if (early)
-		publish_flight(cpu, flight);
+		publish_flight(flight->slot);
 	else if (flight->candidate == VMLAT_CANDIDATE && !(roles & VMLAT_ROLE_ROUTED))
 		return; /* one that no switch gets is forgotten with the next packet */
 	else if (flight->candidate == VMLAT_PACKED || !skb->dev->rx_handler)
-		flight_leaves(cpu, flight, VMLAT_TO_HOST);
+		flight_leaves(flight, VMLAT_TO_HOST);
 }
 
 /* Whether it may be in the lane until its next hook; without a tap's call it is looked at closely. */
@@ -260,7 +260,7 @@ static __always_inline void start_packet(void *ctx, struct cpu_state *cpu,
 		return;
 	if (features.stacks)
 		take_stack(ctx, cpu, &flight->visit[0]);
-	hand_over(cpu, flight, skb, interface->roles, arrival->early);
+	hand_over(flight, skb, interface->roles, arrival->early);
 }
 
 static __always_inline void count_seen(struct cpu_state *cpu, const struct arrival *arrival)
@@ -281,7 +281,7 @@ static __noinline int clear_way(struct cpu_state *cpu, __u64 key)
 		cpu->lane.key = 0;
 	flight = current_flight(cpu);
 	if (flight && flight->carrier == key)
-		end_flight(cpu, flight, VMLAT_EVICTED, 0);
+		end_flight(flight->slot, VMLAT_EVICTED, 0);
 	vacate_slot(cpu);
 	return 0;
 }
@@ -303,7 +303,7 @@ static __noinline int continue_flight(struct cpu_state *cpu, const struct sk_buf
 	if (!flight || role != ROLE_ORIGINAL || flight->visits != 1 || !take_flight(cpu, flight))
 		return 0;
 	adopt_flight(cpu, flight);
-	hand_over(cpu, flight, skb, 0, false);
+	hand_over(flight, skb, 0, false);
 	return 0;
 }
 

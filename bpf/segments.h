@@ -187,7 +187,7 @@ GLOBAL int remove_some_keys(__u32 index, __u32 exit, __u32 first, __u32 count)
 }
 
 /* Takes away the first `count` keys of that exit; 1 for the caller that took the first of them. */
-static __always_inline int remove_keys(__u32 index, __u32 exit, __u32 count)
+GLOBAL int remove_keys(__u32 index, __u32 exit, __u32 count)
 {
 	int won = remove_some_keys(index, exit, 0, count);
 

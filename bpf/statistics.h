@@ -92,20 +92,21 @@ static __always_inline __u32 row_of(const struct vmlat_flight *flight)
 GLOBAL int order_visit(__u32 slot, __u32 n)
 {
 	struct vmlat_flight *flight = flight_at(slot);
-	struct vmlat_visit visit;
-	__u64 at = n;
+	struct vmlat_visit *earlier, visit;
+	__u64 before = n - 1;
 
 	for (__u32 i = 0; flight && i < VMLAT_VISITS; i++) {
-		barrier_var(at);
-		if (at == 0 || at >= VMLAT_VISITS)
+		barrier_var(before);
+		if (before >= VMLAT_VISITS - 1)
 			break;
-		barrier_var(at);
-		if (flight->visit[at - 1].ns <= flight->visit[at].ns)
+		barrier_var(before);
+		earlier = &flight->visit[before];
+		if (earlier[0].ns <= earlier[1].ns)
 			break;
-		visit = flight->visit[at];
-		flight->visit[at] = flight->visit[at - 1];
-		flight->visit[at - 1] = visit;
-		at--;
+		visit = earlier[1];
+		earlier[1] = earlier[0];
+		earlier[0] = visit;
+		before--;
 	}
 	return 0;
 }

@@ -223,7 +223,7 @@ static __noinline int copy_leaves(struct cpu_state *cpu, const struct sk_buff *s
 	flight->shared = 1;
 	flight->undirected = 0;
 	slot = slot_at(flight->slot);
-	index = new_exit(flight, key_of(skb));
+	index = new_exit(flight->slot, number_of(cpu, key_of(skb)));
 	exit = exit_at(flight, index);
 	way = slot ? way_at(slot, index) : NULL;
 	if (!exit || !way)
@@ -257,8 +257,8 @@ static __noinline int original_leaves(struct vmlat_flight *flight, const struct 
 }
 
 /* No copy of this part comes any more. To the host it is not followed. */
-static __always_inline int part_leaves(struct cpu_state *cpu, struct vmlat_flight *flight,
-				       const struct sk_buff *skb, bool to_host)
+static __always_inline int part_leaves(struct vmlat_flight *flight, const struct sk_buff *skb,
+				       bool to_host)
 {
 	forget_head(ROLE_PART, skb);
 	if (to_host && remove_carrier(key_of(skb)))
@@ -288,12 +288,12 @@ static __always_inline int flight_leaves_by(void *ctx, struct cpu_state *cpu,
 	flight->fragmenting = 0;
 	visit_as(ctx, cpu, flight, role, port_stage(hook), hook, bpf_ktime_get_ns());
 	if (role == ROLE_PART)
-		return part_leaves(cpu, flight, skb, to_host);
+		return part_leaves(flight, skb, to_host);
 	if (flight->shared)
 		original_leaves(flight, device);
 	/* internal_dev_recv hands it to the host's stack by netif_rx: any CPU may be next */
 	if (to_host)
-		flight_leaves(cpu, flight, VMLAT_TO_HOST);
+		flight_leaves(flight, VMLAT_TO_HOST);
 	return 0;
 }
 

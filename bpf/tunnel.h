@@ -8,9 +8,9 @@
 #define VMLAT_TUNNEL_H
 
 /* As end_flight, of what was none: the filter does not want it. */
-static __always_inline void forget_candidate(struct cpu_state *cpu, struct vmlat_flight *flight)
+static __always_inline void forget_candidate(struct vmlat_flight *flight)
 {
-	end_flight(cpu, flight, VMLAT_DIVERTED, 0);
+	end_flight(flight->slot, VMLAT_DIVERTED, 0);
 }
 
 /* A candidate whose end is in sight, and that nobody has unpacked: the outer packet is the VM's own. */
@@ -20,7 +20,7 @@ static __always_inline bool starts_as_it_is(struct cpu_state *cpu, struct vmlat_
 		count_start(cpu, flight);
 		return true;
 	}
-	forget_candidate(cpu, flight);
+	forget_candidate(flight);
 	return false;
 }
 
@@ -41,7 +41,7 @@ static __always_inline int packet_unpacked(const struct sk_buff *skb)
 	refusal = examine(cpu, config, skb, false, &length);
 	if (refusal != VMLAT_PASSED) {
 		count_refusal(cpu, refusal);
-		forget_candidate(cpu, flight);
+		forget_candidate(flight);
 		return 0;
 	}
 	flight->flow = cpu->scratch.flow;
@@ -52,7 +52,7 @@ static __always_inline int packet_unpacked(const struct sk_buff *skb)
 	/* what GRO frees, then, it frees without a word */
 	flight->late = !is_attached(VMLAT_HOOK_NAPI_GRO_RECEIVE_ENTRY) ||
 		       !is_attached(VMLAT_HOOK_NAPI_GRO_RECEIVE_EXIT);
-	flight_leaves(cpu, flight, VMLAT_TO_DEVICE);
+	flight_leaves(flight, VMLAT_TO_DEVICE);
 	if (BPF_CORE_READ(skb, dev, rx_handler))
 		flight->left = VMLAT_HERE; /* to a switch, unless GRO joins it to another */
 	return 0;
@@ -88,7 +88,7 @@ static __always_inline int gro_returns(int result)
 		return 0;
 	flight = published_flight(key, &role);
 	if (flight && role == ROLE_ORIGINAL)
-		end_flight(cpu, flight, VMLAT_MERGED, bpf_ktime_get_ns());
+		end_flight(flight->slot, VMLAT_MERGED, bpf_ktime_get_ns());
 	return 0;
 }
 

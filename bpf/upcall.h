@@ -305,7 +305,7 @@ static __noinline bool copy_is_the_packet(void *ctx, struct cpu_state *cpu,
 	flight->upcalled = 1;
 	await_content(flight, slot);
 	if (flight->outcome != VMLAT_OUTCOME_COUNT)
-		end_flight(cpu, flight, flight->outcome, 0);
+		end_flight(flight->slot, flight->outcome, 0);
 	return true;
 }
 
@@ -348,14 +348,15 @@ static __always_inline int packet_is_queued(const struct sk_buff *skb)
 	return 0;
 }
 
-/* What became of the parts that left by this exit; false: not all of them have. */
-static __always_inline bool close_parts(struct flight_slot *slot, __u32 index)
+/* What became of the parts that left by this exit. 1: all of them have, and are completed. */
+GLOBAL int close_parts(__u32 index, __u32 number)
 {
-	struct vmlat_exit *exit = exit_at(&slot->flight, index);
-	const struct cut *cut = cut_at(slot, index);
+	struct flight_slot *slot = slot_at(index);
+	struct vmlat_exit *exit = slot ? exit_at(&slot->flight, number) : NULL;
+	const struct cut *cut = exit ? cut_at(slot, number) : NULL;
 
-	if (!exit || !cut || cut->done < slot->flight.segments)
-		return false;
+	if (!cut || cut->done < slot->flight.segments)
+		return 0;
 	exit->segments = cut->done;
 	exit->segments_lost = cut->lost;
 	close_exit(exit,
@@ -378,7 +379,7 @@ GLOBAL int finish_parts(__u32 index)
 		return 0;
 	flight = &slot->flight;
 	for (__u32 i = 0; i < VMLAT_EXITS && i < flight->exits; i++)
-		completed |= close_parts(slot, i);
+		completed |= close_parts(index, i);
 	flight->segments_lost = slot->parts.lost;
 	if (flight->outcome == VMLAT_OUTCOME_COUNT)
 		flight->outcome = completed	     ? VMLAT_COMPLETED
@@ -480,7 +481,7 @@ static __always_inline int upcall_returned(long error)
 		return 0;
 	if (error < 0)
 		forget_content(&cpu->scratch.content);
-	return end_flight(cpu, flight, error < 0 ? VMLAT_UPCALL_LOST : flight->outcome,
+	return end_flight(flight->slot, error < 0 ? VMLAT_UPCALL_LOST : flight->outcome,
 			  bpf_ktime_get_ns());
 }
 
@@ -493,8 +494,8 @@ enum answer { ANSWER_UNKNOWN, ANSWER_LATE, ANSWER_KNOWN };
  * The flight that this content brings back, or NULL. With twins nobody knows which of them it
  * is: the one that has a record ends as ambiguous, the entry stays until each of them has come.
  */
-static __always_inline struct vmlat_flight *
-flight_comes_back(struct cpu_state *cpu, const struct content *content, enum answer *answer)
+static __always_inline struct vmlat_flight *flight_comes_back(const struct content *content,
+							      enum answer *answer)
 {
 	struct upcall *entry = bpf_map_lookup_elem(&upcalls, content);
 	struct vmlat_flight *flight;
@@ -512,7 +513,7 @@ flight_comes_back(struct cpu_state *cpu, const struct content *content, enum ans
 	*answer = ANSWER_KNOWN;
 	if (!ambiguous)
 		return flight;
-	end_flight(cpu, flight, VMLAT_AMBIGUOUS, 0);
+	end_flight(flight->slot, VMLAT_AMBIGUOUS, 0);
 	return NULL;
 }
 
@@ -543,7 +544,7 @@ static __always_inline void original_comes_back(void *ctx, struct cpu_state *cpu
 	      now);
 	flight->undirected = 1;
 	flight->place = VMLAT_ON_CPU;
-	publish_flight(cpu, flight);
+	publish_flight(flight->slot);
 	if (flight->place == VMLAT_PUBLISHED)
 		flight->by_head = insert_carrier(flight->head, flight, ROLE_HEAD);
 }
@@ -567,7 +568,7 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 		if (!read_content(THREAD, number_in_thread(cpu, (__u64)skb), headers_only))
 			return 0;
 		scratch->content.in_port = in_port;
-		flight = flight_comes_back(cpu, &scratch->content, &answer);
+		flight = flight_comes_back(&scratch->content, &answer);
 	}
 	if (!samples_all() && !scratch->flow.family)
 		know_by_mac(&scratch->flow, scratch->content.mac);
@@ -598,7 +599,7 @@ GLOBAL int comes_back_untold(__u64 address)
 	for (int headers_only = 0; headers_only < 2 && answer == ANSWER_UNKNOWN; headers_only++) {
 		if (!read_content(SOFTIRQS_OFF, address, headers_only))
 			return 0;
-		flight = flight_comes_back(cpu, &cpu->scratch.content, &answer);
+		flight = flight_comes_back(&cpu->scratch.content, &answer);
 	}
 	if (!flight)
 		return 0;

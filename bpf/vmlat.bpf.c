@@ -268,6 +268,12 @@ int BPF_PROG(consume_skb__tp, struct sk_buff *skb)
 	return packet_consumed(ctx, skb);
 }
 
+/* 0, or 1: there is no room. */
+GLOBAL int give_back(__u32 slot)
+{
+	return bpf_map_push_elem(&free_slots, &slot, 0) ? 1 : 0;
+}
+
 /*
  * Run by user space (BPF_PROG_TEST_RUN) before the trace: these slots are free, the first is taken
  * first. 0, or 1: they have no room.
@@ -278,7 +284,7 @@ int fill(struct vmlat_fill *args)
 	for (int i = VMLAT_FILL - 1; i >= 0; i--) {
 		__u32 slot = args->first + i;
 
-		if (slot < args->end && bpf_map_push_elem(&free_slots, &slot, 0))
+		if (slot < args->end && give_back(slot))
 			return 1;
 	}
 	return 0;
@@ -300,7 +306,7 @@ int expire(struct vmlat_expire *args)
 	if (args->slot == VMLAT_LANE)
 		return elsewhere ? lane_is_lost(args->anywhere) : lane_was_left(cpu, args->last_ns);
 	if (args->slot == VMLAT_PARKED)
-		return parked_is_silent(cpu, args);
+		return parked_is_silent(args);
 	if (!flight || outcome >= VMLAT_OUTCOME_COUNT || flight->last_ns != args->last_ns)
 		return 0;
 	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
@@ -321,7 +327,7 @@ int expire(struct vmlat_expire *args)
 		if (flight->outcome != VMLAT_OUTCOME_COUNT)
 			outcome = flight->outcome;
 	}
-	end_flight(cpu, flight, outcome, bpf_ktime_get_ns());
+	end_flight(flight->slot, outcome, bpf_ktime_get_ns());
 	flight = flight_of(&ref);
 	return flight ? end_shared(flight->slot, outcome) : 0; /* its copies are given up, too */
 }
