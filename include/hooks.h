@@ -51,7 +51,7 @@ enum vmlat_hook_kind {
  * SHORTCUT each packet costs a little more. What is FOR_TUNNELS is used where this host has
  * tunnel devices, FOR_RPS where a selected tap spreads its packets over CPUs, and FOR_BRIDGES where
  * a selected device leads to a Linux bridge; else nobody misses it. A STAND_IN is used where the
- * hook that shows its stage better is missing.
+ * hook that shows its stage better is missing, or its stage not asked for.
  *
  * The functions have a symbol of exactly this name on every kernel from 4.18 to 7.3 that was
  * looked at (Debian's and Ubuntu's); the tracepoints and their first arguments as well.

@@ -183,6 +183,23 @@ bool hook__refuse(struct kernel *kernel, enum vmlat_hook id, enum attach_way way
 	return all;
 }
 
+/*
+ * Of what a VM receives nobody asks when it came to xmit, but whether it leaves its call stack there:
+ * the tracepoint behind that tells as much, and costs less.
+ */
+static bool stand_in_will_do(const struct kernel *kernel, const struct hook_use *use)
+{
+	return !(use->directions & VMLAT_TX) &&
+	       choose_tracepoint(kernel, VMLAT_HOOK_NET_DEV_QUEUE).attach;
+}
+
+static bool is_of_use(const struct kernel *kernel, enum vmlat_hook id, const struct hook_use *use)
+{
+	if (id == VMLAT_HOOK_DEV_QUEUE_XMIT && stand_in_will_do(kernel, use))
+		return false;
+	return hooks[id].directions & use->directions;
+}
+
 void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct kernel *kernel,
 		   const struct hook_use *use)
 {
@@ -191,8 +208,7 @@ void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct ke
 		if (!hook__needed(id, use) ||
 		    (hooks[id].need == HOOK_STAND_IN && choices[VMLAT_HOOK_DEV_QUEUE_XMIT].attach))
 			continue;
-		choices[id] = hooks[id].directions & use->directions
-				      ? hook__choose(kernel, id, use->attach)
-				      : missing("not needed for this direction");
+		choices[id] = is_of_use(kernel, id, use) ? hook__choose(kernel, id, use->attach)
+							 : missing("not needed for this direction");
 	}
 }

@@ -460,6 +460,23 @@ static void where_a_hook_is_missing_another_stands_in_for_it(void **state)
 	kernel__close(&kernel);
 }
 
+static void what_a_vm_receives_is_seen_by_the_cheaper_of_two_hooks(void **state)
+{
+	struct hook_use use = { .directions = VMLAT_RX };
+	struct hook_choice choices[VMLAT_HOOK_COUNT];
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	hooks__choose(choices, &kernel, &use);
+	assert_string_equal(choices[VMLAT_HOOK_DEV_QUEUE_XMIT].attach, "fentry");
+	add_tracepoint(kernel.btf, "net_dev_queue");
+	hooks__choose(choices, &kernel, &use);
+	assert_string_equal(choices[VMLAT_HOOK_DEV_QUEUE_XMIT].missing,
+			    "not needed for this direction");
+	assert_string_equal(choices[VMLAT_HOOK_NET_DEV_QUEUE].attach, "tracepoint");
+	kernel__close(&kernel);
+}
+
 static bool stands_in(const struct obstacles *obstacles, const char *text)
 {
 	for (size_t i = 0; i < obstacles->count; i++)
@@ -658,6 +675,7 @@ int main(void)
 		cmocka_unit_test(a_trace_has_the_hooks_of_its_directions),
 		cmocka_unit_test(fentry_alone_does_without_the_modules_that_have_no_btf),
 		cmocka_unit_test(where_a_hook_is_missing_another_stands_in_for_it),
+		cmocka_unit_test(what_a_vm_receives_is_seen_by_the_cheaper_of_two_hooks),
 		cmocka_unit_test(a_beginning_or_an_end_that_cannot_be_told_is_an_obstacle),
 		cmocka_unit_test(a_module_that_is_not_there_is_an_obstacle),
 		cmocka_unit_test(without_openvswitch_a_linux_bridge_will_do),
