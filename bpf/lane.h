@@ -75,20 +75,15 @@ static __always_inline __u64 head_of(const struct vmlat_lane *lane)
 static __always_inline void copy_stamps(struct vmlat_flight *flight, const struct vmlat_lane *lane,
 					__u16 cpu)
 {
-	__s64 parked = lane->parked_visits;
 	__u64 last = lane->visits - 1;
 
-	for (__s64 i = 0; i < VMLAT_LANE_STAMPS; i++) {
+	for (__u32 i = 0; i < VMLAT_LANE_STAMPS; i++) {
 		struct vmlat_visit *visit = &flight->visit[i];
-		__s64 was_parked = i - parked;
 
-		barrier_var(was_parked);
-		was_parked >>= 63; /* all ones, or 0 */
-		barrier_var(was_parked);
 		visit->ns = lane->stamp[i].ns;
 		visit->skb = lane->key;
 		visit->stack = -1;
-		visit->cpu = (lane->parked_cpu & was_parked) | (cpu & ~was_parked);
+		visit->cpu = cpu;
 		visit->stage = lane->stamp[i].stage;
 		visit->hook = lane->stamp[i].hook;
 	}
@@ -99,6 +94,16 @@ static __always_inline void copy_stamps(struct vmlat_flight *flight, const struc
 		return;
 	barrier_var(last);
 	flight->last_ns = lane->stamp[last].ns;
+}
+
+/* So many of its first visits were on the CPU that has parked it. */
+GLOBAL int note_parking(__u32 slot, __u32 visits, __u32 cpu)
+{
+	struct vmlat_flight *flight = flight_at(slot);
+
+	for (__u32 i = 0; flight && i < VMLAT_LANE_STAMPS && i < visits; i++)
+		flight->visit[i].cpu = cpu;
+	return 0;
 }
 
 /* A switch has it, and has not given it to any port. */
@@ -116,11 +121,17 @@ static __always_inline bool was_undirected(const struct vmlat_flight *flight)
 	       (stage == VMLAT_STAGE_OVS_IN && !is_attached(VMLAT_HOOK_OVS_DP_PROCESS_PACKET));
 }
 
+enum {
+	COUNTS = __builtin_offsetof(struct vmlat_flight, visits_beyond),
+	COUNTS_SIZE = __builtin_offsetof(struct vmlat_flight, exit) - COUNTS,
+};
+_Static_assert(COUNTS % 8 == 0 && COUNTS_SIZE % 8 == 0, "fill_flight writes eight bytes at once");
+
 static __always_inline void fill_flight(struct vmlat_flight *flight, const struct vmlat_lane *lane,
 					__u16 cpu)
 {
 	/* from here to the exits all begins with 0, its place too: VMLAT_FREE */
-	const __u32 counts = __builtin_offsetof(struct vmlat_flight, visits_beyond);
+	__u64 *counts = (__u64 *)&flight->visits_beyond;
 
 	flight->carrier = lane->key;
 	flight->head = lane->head;
@@ -137,12 +148,14 @@ static __always_inline void fill_flight(struct vmlat_flight *flight, const struc
 	flight->segments = 1;
 	flight->segments_lost = 0;
 	flight->cpu = cpu;
-	__builtin_memset((void *)flight + counts, 0,
-			 __builtin_offsetof(struct vmlat_flight, exit) - counts);
+	for (__u32 i = 0; i < COUNTS_SIZE / sizeof(*counts); i++)
+		counts[i] = 0;
 	flight->direction = lane->direction;
 	flight->candidate = lane->candidate;
 	flight->passed = lane->passed;
 	copy_stamps(flight, lane, cpu);
+	if (lane->parked_visits)
+		note_parking(flight->slot, lane->parked_visits, lane->parked_cpu);
 	flight->undirected = was_undirected(flight);
 }
 

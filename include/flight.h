@@ -120,9 +120,9 @@ struct vmlat_flight {
 	__u64 location; /* dropped: the code address that freed it, 0 unknown */
 	__u32 reason; /* dropped: the kernel's reason, valid with has_reason */
 	__u32 generation; /* tells the uses of one slot apart */
-	__u32 pid;
 	char comm[VMLAT_COMM];
 	struct vmlat_flow flow;
+	__u32 pid;
 	struct vmlat_device start;
 	__u32 length; /* bytes of the frame as handed over, tags included */
 	__u32 interface; /* index of the start device in the interface table */
