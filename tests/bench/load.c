@@ -269,6 +269,25 @@ static void take(struct load *load, int count)
 			err(1, "tap %s: packet %d", load->tap, i);
 }
 
+/*
+ * A tap that was closed a moment ago has no queueing discipline until the kernel has looked at its carrier,
+ * which it does once a second (net/core/link_watch.c): what is sent there meanwhile is lost.
+ */
+static void wait_for_carrier(const char *tap)
+{
+	enum { A_WHILE_US = 10000 };
+	char path[64], state[32] = "";
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/operstate", tap);
+	do {
+		FILE *file = fopen(path, "re");
+
+		if (!file || !fgets(state, sizeof(state), file))
+			err(1, "%s", path);
+		fclose(file);
+	} while (strstr(state, "down") && !usleep(A_WHILE_US));
+}
+
 /* The first frame may need an upcall. When it is back, the datapath has its flow. */
 static void open_receive(struct load *load)
 {
@@ -281,6 +300,7 @@ static void open_receive(struct load *load)
 	load->other_fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, NULL);
 	if (load->other_fd < 0)
 		err(1, "XDP program");
+	wait_for_carrier(load->tap);
 	inject(load, 1);
 	take(load, 1);
 	if (fcntl(load->fd, F_SETFL, O_NONBLOCK)) /* no later one is missing */
