@@ -54,12 +54,13 @@ def packets_that_waited_in_a_queue_before_the_trace_have_no_record():
     port, count = lab.port(), 20
     lab.warm(web1, peer, dst_port=port)
     sent = lab.counter("eth0", "tx_packets")
-    with lab.qdisc("netem", "delay", "15s"):
+    with lab.qdisc("plug"):
         web1.send(peer, count, dst_port=port)
         lab.wait_for("the packets to wait", lambda: lab.qdisc_root()["qlen"] == count)
         with vmlat.trace(*TX, *vmlat.QUICK) as trace:
             equal("packets that had left when it was ready",
                   lab.counter("eth0", "tx_packets") - sent, 0)
+            lab.run("tc", "qdisc", "change", "dev", "eth0", "root", "plug", "release_indefinite")
             lab.wait_for("them to leave",
                          lambda: lab.counter("eth0", "tx_packets") - sent == count)
     check_outcomes(trace)
