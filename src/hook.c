@@ -46,6 +46,8 @@ bool hook__needed(enum vmlat_hook id, const struct hook_use *use)
 	return hooks[id].need != HOOK_FOR_RPS || use->rps;
 }
 
+const char hook_of_other_direction[] = "not needed for this direction";
+
 static struct hook_choice chosen(const struct hook *hook, enum attach_way way)
 {
 	static const struct {
@@ -209,6 +211,6 @@ void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct ke
 		    (hooks[id].need == HOOK_STAND_IN && choices[VMLAT_HOOK_DEV_QUEUE_XMIT].attach))
 			continue;
 		choices[id] = is_of_use(kernel, id, use) ? hook__choose(kernel, id, use->attach)
-							 : missing("not needed for this direction");
+							 : missing(hook_of_other_direction);
 	}
 }

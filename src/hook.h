@@ -52,6 +52,9 @@ struct hook_choice {
 
 extern const struct hook hooks[VMLAT_HOOK_COUNT];
 
+/* Why a hook is missing that nobody needs for the directions of the trace: itself, not a copy. */
+extern const char hook_of_other_direction[];
+
 /* A stage's name, and its number in reports: -1 has none. VMLAT_STAGE_NONE: NULL. */
 const char *stage_name(enum vmlat_stage stage);
 int stage_number(enum vmlat_stage stage);

@@ -522,7 +522,7 @@ static void tell_missing(const struct tracer *tracer, const struct kernel *kerne
 		const struct hook *hook = &hooks[id];
 
 		if (!tracer->hooks[id].missing || hook->need == HOOK_SHORTCUT ||
-		    is_told(tracer, id) || !(hook->directions & tracer->use.directions))
+		    tracer->hooks[id].missing == hook_of_other_direction || is_told(tracer, id))
 			continue;
 		if (hook->module[0] && kernel__module_state(kernel, hook->module) == MODULE_ABSENT)
 			tell_absent(id);
