@@ -599,7 +599,7 @@ GLOBAL int take_way(__u32 index, __u32 exit)
 
 enum { STILL_OPEN = VMLAT_EXITS + 1, NO_EXIT = VMLAT_OUTCOME_COUNT + 1 };
 
-/* VMLAT_OUTCOME_COUNT: it is not done. */
+/* VMLAT_OUTCOME_COUNT: it is not done; NO_EXIT: there is none of this number. */
 GLOBAL __u32 outcome_of_exit(__u32 slot, __u32 number)
 {
 	struct vmlat_flight *flight = flight_at(slot);
