@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Inside the lab's VM: the cases of a group that need the same machine (see `job`), all of them or
 those whose names contain one of the arguments.
-suite.py [--list] [--group=NAME] [--share=N/M] [--attach=MODE,...] [--turn=N,.../M] [--for=SECONDS]
-         [--from=N] [PART...]
+suite.py [--list] [--group=NAME] [--share=N/M] [--attach=MODE,...] [--turn=N,.../M] [--rest=MODE]
+         [--for=SECONDS] [--rest-for=SECONDS] [--from=N] [PART...]
+With --rest what is of other turns comes then, and the core by this way, as far as there is time.
 Where a case leaves less of the lab than the next one needs, it ends with "# a new lab for run N": of
 these runs those from that one on."""
 import argparse
@@ -12,6 +13,7 @@ import shutil
 import sys
 import time
 import traceback
+import typing
 
 sys.dont_write_bytecode = True
 
@@ -71,7 +73,7 @@ def tell(word, name, error):
 
 def run_case(function, mode, last):
     """Whether it passed; None: it did not, and this is not its last try."""
-    name = function.__name__ if mode == "auto" else f"{function.__name__}.{mode}"
+    name = f"{function.__name__}.{mode}" if mode in vmlat.FORCED else function.__name__
     start = time.monotonic()
     before = bpf.objects()
     good = True
@@ -109,6 +111,13 @@ def those_of(turn, cases):
             if place % int(of) + 1 in map(int, numbers.split(","))]
 
 
+class Run(typing.NamedTuple):
+    case: typing.Callable
+    mode: str  # see vmlat.force
+    until: float = float("inf")  # of time.monotonic(): it may begin
+    left_out: str = ""  # what is said if it does not
+
+
 class Group:
     """`early`: before `up` has made a host of the machine. `forced`: by each way that is asked for,
     while the others are by vmlat's own choice. `always`: whosever turn it is. `steady`: nothing
@@ -123,31 +132,40 @@ class Group:
         self.forced = cases if forced is None else forced
 
     def runs(self, modes, turn):
-        """What is to be run, in this order, and by which way. Of the cases that are neither forced
-        nor always, those of these turns; the others' are on another kernel."""
-        if self.forced is self.cases:
-            yield from ((one, mode) for mode in modes for one in those_of(turn, self.cases))
-            return
-        others = [one for one in (*self.early, *self.cases)
-                  if one not in self.forced and one not in self.always]
-        taken = [*those_of(turn, others), *self.always]
-        yield from ((one, "auto") for one in self.early if one in taken)
+        """What is to be run, in this order, and by which way. Of the cases that are neither early nor
+        forced nor always, those of these turns; the others' are on another kernel."""
+        taken = those_of(turn, self.others())
+        yield from ((one, "auto") for one in self.early)
         yield from ((one, mode) for mode in modes for one in self.forced)
-        yield from ((one, "auto") for one in self.cases if one in taken)
+        yield from ((one, "auto" if one in self.always else self.way(modes)) for one in self.cases
+                    if one in taken or one in self.always)
 
-    def run(self, runs, seconds, first):
-        """The results of those from `first` on. What would begin later than after so many seconds is
-        left out, and said."""
+    def rest(self, mode, modes, turn):
+        """The same of what `runs` leaves to the other kernel; there the core is run by `mode`."""
+        taken = those_of(turn, self.others())
+        yield from ((one, mode) for one in self.forced)
+        yield from ((one, self.way(modes)) for one in self.others() if one not in taken)
+
+    def way(self, modes):
+        """That of the others."""
+        return "tx-kprobe" if modes == ["kprobe"] else "auto"
+
+    def others(self):
+        return [one for one in self.cases if one not in self.forced and one not in self.always]
+
+    def run(self, runs, first):
+        """The results of the runs from `first` on."""
         start = time.monotonic()
         results = []
         up = False
-        for number, (one, mode) in enumerate(runs[first:], first):
+        for number, run in enumerate(runs[first:], first):
+            one, mode = run.case, run.mode
             if not up and one not in self.early:
                 self.up()
                 up = True
                 print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
-            if up and time.monotonic() - start > seconds:
-                print(f"# left out for want of time: {one.__name__}")
+            if up and time.monotonic() > run.until:
+                print(f"# {run.left_out}: {one.__name__}")
                 continue
             if not can_attach(mode):
                 print(f"# {one.__name__}: without BTF of its modules no --attach={mode}")
@@ -178,33 +196,46 @@ GROUPS = {"usual": Group(CASES, lab.up, EARLY, named(CORE), named(CORE_ONCE)),
 
 def chosen(group, words):
     """Of the group's runs those of cases that contain a part; of these every M-th from the N-th on."""
-    runs = [(one, mode)
-            for one, mode in group.runs(words.attach.split(","), words.turn)
-            if not words.parts or any(part in one.__name__ for part in words.parts)]
+    now = time.monotonic()
+    modes = words.attach.split(",")
+    runs = [Run(one, mode, now + words.seconds, "left out for want of time")
+            for one, mode in group.runs(modes, words.turn)]
+    if words.rest:
+        runs += [Run(one, mode, now + words.rest_seconds, "left to make check-all")
+                 for one, mode in group.rest(words.rest, modes, words.turn)]
     number, of = map(int, words.share.split("/"))
-    return runs[number - 1::of]
+    return [run for run in runs
+            if not words.parts or any(part in run.case.__name__ for part in words.parts)
+            ][number - 1::of]
 
 
-def main():
+def parse(arguments=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--group", choices=GROUPS)
     parser.add_argument("--share", default="1/1", metavar="N/M")
     parser.add_argument("--turn", default="1/1", metavar="N,.../M")
     parser.add_argument("--attach", default="auto", metavar="MODE,...")
+    parser.add_argument("--rest", metavar="MODE")
     parser.add_argument("--for", default=float("inf"), type=float, metavar="SECONDS", dest="seconds")
+    parser.add_argument("--rest-for", default=float("inf"), type=float, metavar="SECONDS",
+                        dest="rest_seconds")
     parser.add_argument("--from", default=0, type=int, metavar="N", dest="first")
     parser.add_argument("parts", nargs="*")
-    words = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main():
+    words = parse()
     if words.list:
         groups = [GROUPS[words.group]] if words.group else GROUPS.values()
-        for name in dict.fromkeys(one.__name__ for group in groups
-                                  for one, _ in chosen(group, words)):
+        for name in dict.fromkeys(run.case.__name__ for group in groups
+                                  for run in chosen(group, words)):
             print(name)
         return 0
     os.makedirs(vmlat.DIRECTORY, exist_ok=True)
     group = GROUPS[words.group or "usual"]
-    results = group.run(chosen(group, words), words.seconds, words.first)
+    results = group.run(chosen(group, words), words.first)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed", flush=True)
     return 0 if results and all(results) else 1
 

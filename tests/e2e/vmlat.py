@@ -18,7 +18,7 @@ DIRECTORY = "/run/vmlat-e2e"
 QUICK = ["--attach", "kprobe"]
 
 ANY_WAY = []  # of attaching, while the suite forces none
-
+_way_of_tx = []  # where neither suite nor case says one
 
 
 FORCED = {"fentry": {"tracepoint", "fentry", "fexit"}, "kprobe": {"tracepoint", "kprobe", "kretprobe"}}
@@ -38,9 +38,18 @@ def may_skip(trace):
 
 
 def force(mode):
-    """All traces attach in this way from now on; "auto": each as its case says."""
-    ANY_WAY[:] = [] if mode == "auto" else ["--attach", mode]
-    QUICK[:] = ["--attach", "kprobe"] if mode == "auto" else []
+    """All traces attach in this way from now on; "auto": each as its case says; "tx-kprobe": the same,
+    and what is of TX alone by kprobe where its case says nothing."""
+    forced = mode in FORCED
+    ANY_WAY[:] = ["--attach", mode] if forced else []
+    QUICK[:] = [] if forced else ["--attach", "kprobe"]
+    _way_of_tx[:] = QUICK if mode == "tx-kprobe" else []
+
+
+def _way_of(words, as_it_is):
+    """`as_it_is`: the case is about what a kernel has."""
+    says = as_it_is or "tx" not in words or any(str(word).startswith("--attach") for word in words)
+    return ANY_WAY or ([] if says else _way_of_tx)
 
 
 runs = []  # of the current case, for its evidence
@@ -64,7 +73,8 @@ class Trace:
         self.ready = f"{self.base}.ready"
         self.header = self.packets = self.statistics = self.end = self.compared = None
         self.command = [*prefix, PROGRAM, "-f", form, "--ready-file", self.ready,
-                        *([] if stdout else ["-o", self.output]), *ANY_WAY, *map(str, words)]
+                        *([] if stdout else ["-o", self.output]),
+                        *_way_of(words, deny or prefix), *map(str, words)]
         with open(self.stdout, "wb") as out, open(f"{self.base}.err", "wb") as err:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out,
                                             stderr=err, env={**os.environ, "VMLAT_DENY": deny})

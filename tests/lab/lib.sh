@@ -25,12 +25,10 @@ peer() {
 
 # steer_to PORT MAC: what is for MAC, or for its sink, leaves by PORT; nothing is learned
 steer_to() {
-	local port=$1 mac=$2
+	local port=$1 mac=$2 sink=52:54:00:00:01:${2##*:}
 	[ ! -e "$lab_state/learn" ] || return 0
-	ovs-ofctl add-flow br0 "priority=10,dl_dst=$mac,actions=output:$port"
-	case $mac in
-	52:54:00:00:00:*) ovs-ofctl add-flow br0 "priority=10,dl_dst=52:54:00:00:01:${mac##*:},actions=output:$port" ;;
-	esac
+	[[ $mac == 52:54:00:00:00:* ]] || sink=''
+	printf "priority=10,dl_dst=%s,actions=output:$port\n" "$mac" ${sink:+"$sink"} | ovs-ofctl add-flows br0 -
 }
 
 # tap_add TAP MAC [multi_queue]: a tap as libvirt makes it, a port of br0, to which MAC's frames go
@@ -38,8 +36,10 @@ tap_add() {
 	local tap=$1 mac=$2
 	shift 2
 	[ ! -e "/sys/class/net/$tap" ] || die "$tap exists already"
-	ip tuntap add "$tap" mode tap vnet_hdr "$@"
-	ip link set "$tap" up
+	ip -batch - <<-E
+		tuntap add $tap mode tap vnet_hdr $*
+		link set $tap up
+	E
 	ovs_vsctl add-port br0 "$tap"
 	steer_to "$tap" "$mac"
 }
