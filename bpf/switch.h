@@ -40,15 +40,10 @@ static __always_inline bool enters_datapath(enum vmlat_stage stage)
 	       (stage == VMLAT_STAGE_OVS_IN && !is_attached(VMLAT_HOOK_OVS_DP_PROCESS_PACKET));
 }
 
-static __noinline int flight_in_switch(void *ctx, struct cpu_state *cpu, const struct sk_buff *skb,
-				       enum vmlat_stage stage, enum vmlat_hook hook)
+static __always_inline int visit_in_switch(void *ctx, struct cpu_state *cpu,
+					   struct vmlat_flight *flight, __u32 role,
+					   enum vmlat_stage stage, enum vmlat_hook hook)
 {
-	struct vmlat_flight *flight;
-	__u32 role;
-
-	flight = continued_flight(cpu, skb, &role);
-	if (!flight && stage == VMLAT_STAGE_DATAPATH)
-		flight = returned_flight(cpu, skb, &role);
 	if (!flight)
 		return 0;
 	settle_flight(cpu, flight);
@@ -62,14 +57,51 @@ static __noinline int flight_in_switch(void *ctx, struct cpu_state *cpu, const s
 	return 0;
 }
 
+static __noinline int flight_in_switch(void *ctx, struct cpu_state *cpu, const struct sk_buff *skb,
+				       enum vmlat_stage stage, enum vmlat_hook hook)
+{
+	__u32 role;
+	struct vmlat_flight *flight = continued_flight(cpu, skb, &role);
+
+	return visit_in_switch(ctx, cpu, flight, role, stage, hook);
+}
+
+static __always_inline bool is_told_in_switch(struct cpu_state *cpu, const struct sk_buff *skb,
+					      enum vmlat_stage stage, enum vmlat_hook hook)
+{
+	return (in_lane(cpu, skb) && stamp_in_switch(cpu, stage, hook)) || is_idle(cpu);
+}
+
 static __always_inline int packet_in_switch(void *ctx, const struct sk_buff *skb,
 					    enum vmlat_stage stage, enum vmlat_hook hook)
 {
 	struct cpu_state *cpu = this_cpu();
 
-	if ((in_lane(cpu, skb) && stamp_in_switch(cpu, stage, hook)) || is_idle(cpu))
-		return 0;
-	return flight_in_switch(ctx, cpu, skb, stage, hook);
+	return is_told_in_switch(cpu, skb, stage, hook)
+		       ? 0
+		       : flight_in_switch(ctx, cpu, skb, stage, hook);
+}
+
+/* In the datapath, where no hook tells of packets that have come back from user space. */
+static __noinline int flight_in_datapath(void *ctx, struct cpu_state *cpu,
+					 const struct sk_buff *skb)
+{
+	__u32 role;
+	struct vmlat_flight *flight = continued_flight(cpu, skb, &role);
+
+	if (!flight)
+		flight = returned_flight(cpu, skb, &role);
+	return visit_in_switch(ctx, cpu, flight, role, VMLAT_STAGE_DATAPATH,
+			       VMLAT_HOOK_OVS_DP_PROCESS_PACKET);
+}
+
+static __always_inline int packet_in_datapath(void *ctx, const struct sk_buff *skb)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	return is_told_in_switch(cpu, skb, VMLAT_STAGE_DATAPATH, VMLAT_HOOK_OVS_DP_PROCESS_PACKET)
+		       ? 0
+		       : flight_in_datapath(ctx, cpu, skb);
 }
 
 int copy_misses(__u64 address, __u32 in_port);
@@ -109,16 +141,6 @@ static __always_inline int packet_misses(void *ctx, const struct sk_buff *skb,
 	else
 		part_goes_up(cpu, flight, skb, in_port);
 	return 0;
-}
-
-/* queue_userspace_packet has what ovs_dp_upcall has, unless the packet is GSO and goes up in parts. */
-static __always_inline int packet_for_user_space(void *ctx, const struct sk_buff *skb,
-						 const struct sw_flow_key___vmlat *key,
-						 const struct dp_upcall_info___vmlat *info)
-{
-	return is_attached(VMLAT_HOOK_OVS_DP_UPCALL)
-		       ? packet_is_queued(skb)
-		       : packet_misses(ctx, skb, key, info, VMLAT_HOOK_QUEUE_USERSPACE_PACKET);
 }
 
 static __always_inline __u64 transmit_function(const struct net_device *device, bool direct)
@@ -306,15 +328,15 @@ static __always_inline bool leaves_in_lane(struct cpu_state *cpu, const struct n
 	       stamp(&cpu->lane, VMLAT_STAGE_VPORT, VMLAT_HOOK_OVS_VPORT_SEND);
 }
 
-static __noinline int flight_leaves_switch(void *ctx, struct cpu_state *cpu,
-					   const struct net_device *device,
-					   const struct sk_buff *skb)
+static __always_inline int leaves_switch(void *ctx, struct cpu_state *cpu,
+					 const struct net_device *device, const struct sk_buff *skb,
+					 bool untold)
 {
 	struct vmlat_flight *flight;
 	__u32 role;
 
 	flight = leaving_flight(cpu, skb, &role);
-	if (!flight)
+	if (!flight && untold)
 		flight = returned_flight(cpu, skb, &role);
 	if (!flight)
 		return copy_leaves(cpu, skb, device, VMLAT_HOOK_OVS_VPORT_SEND);
@@ -325,15 +347,31 @@ static __noinline int flight_leaves_switch(void *ctx, struct cpu_state *cpu,
 				transmit_function(device, false) == features.internal_dev_xmit);
 }
 
+static __noinline int flight_leaves_switch(void *ctx, struct cpu_state *cpu,
+					   const struct net_device *device,
+					   const struct sk_buff *skb)
+{
+	return leaves_switch(ctx, cpu, device, skb, false);
+}
+
+static __noinline int flight_leaves_untold(void *ctx, struct cpu_state *cpu,
+					   const struct net_device *device,
+					   const struct sk_buff *skb)
+{
+	return leaves_switch(ctx, cpu, device, skb, true);
+}
+
+/* `untold`: no hook tells of packets that have come back from user space. */
 static __always_inline int packet_leaves_switch(void *ctx, const struct vport___vmlat *vport,
-						const struct sk_buff *skb, bool direct)
+						const struct sk_buff *skb, bool direct, bool untold)
 {
 	struct cpu_state *cpu = this_cpu();
 
 	if ((in_lane(cpu, skb) && leaves_in_lane(cpu, vport_device(vport, direct), direct)) ||
 	    is_idle(cpu))
 		return 0;
-	return flight_leaves_switch(ctx, cpu, vport_device(vport, direct), skb);
+	return untold ? flight_leaves_untold(ctx, cpu, vport_device(vport, direct), skb)
+		      : flight_leaves_switch(ctx, cpu, vport_device(vport, direct), skb);
 }
 
 #endif

@@ -621,10 +621,8 @@ GLOBAL int comes_back_untold(__u64 address)
 static __always_inline struct vmlat_flight *returned_flight(struct cpu_state *cpu,
 							    const struct sk_buff *skb, __u32 *role)
 {
-	if (is_attached(VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE) ||
-	    !comes_back_untold(number_of(cpu, key_of(skb))))
-		return NULL;
-	return find_flight(cpu, key_of(skb), role);
+	return comes_back_untold(number_of(cpu, key_of(skb))) ? find_flight(cpu, key_of(skb), role)
+							      : NULL;
 }
 
 #endif

@@ -46,23 +46,27 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* One body, two wrappers; `direct` says which of them, for what reads the arguments. */
-#define HOOK(function, arguments, body)                            \
-	SEC("?kprobe/" #function)                                  \
-	int BPF_KPROBE(function##__kprobe, UNWRAP arguments)       \
-	{                                                          \
-		const bool direct __attribute__((unused)) = false; \
-                                                                   \
-		return body;                                       \
-	}                                                          \
-	SEC("?fentry/" #function)                                  \
-	int BPF_PROG(function##__fentry, UNWRAP arguments)         \
-	{                                                          \
-		const bool direct __attribute__((unused)) = true;  \
-                                                                   \
-		return body;                                       \
+/*
+ * One body, two wrappers; `direct` says which of them, for what reads the arguments. `variant`:
+ * empty, or __alone of one that does what a hook which is missing would (hook__stand_alone).
+ */
+#define HOOK_VARIANT(function, variant, arguments, body)              \
+	SEC("?kprobe/" #function)                                     \
+	int BPF_KPROBE(function##__kprobe##variant, UNWRAP arguments) \
+	{                                                             \
+		const bool direct __attribute__((unused)) = false;    \
+                                                                      \
+		return body;                                          \
+	}                                                             \
+	SEC("?fentry/" #function)                                     \
+	int BPF_PROG(function##__fentry##variant, UNWRAP arguments)   \
+	{                                                             \
+		const bool direct __attribute__((unused)) = true;     \
+                                                                      \
+		return body;                                          \
 	}
-#define UNWRAP(...) __VA_ARGS__
+#define HOOK(function, arguments, body) HOOK_VARIANT(function, , arguments, body)
+#define UNWRAP(...)			__VA_ARGS__
 
 /* The same at the return, of an int from three arguments. */
 #define RESULT_HOOK(function, body)                                            \
@@ -163,6 +167,8 @@ HOOK(br_dev_queue_push_xmit, (struct net * net, struct sock *sk, struct sk_buff 
 HOOK(ovs_dp_process_packet, (struct sk_buff * skb),
      packet_in_switch(ctx, skb, VMLAT_STAGE_DATAPATH, VMLAT_HOOK_OVS_DP_PROCESS_PACKET))
 
+HOOK_VARIANT(ovs_dp_process_packet, __alone, (struct sk_buff * skb), packet_in_datapath(ctx, skb))
+
 HOOK(ovs_dp_upcall,
      (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
       struct dp_upcall_info___vmlat *info),
@@ -181,16 +187,21 @@ int BPF_PROG(ovs_dp_upcall__fexit, void *datapath, struct sk_buff *skb, void *ke
 	return upcall_returned(result);
 }
 
-HOOK(queue_userspace_packet,
-     (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
-      struct dp_upcall_info___vmlat *info),
-     packet_for_user_space(ctx, skb, key, info))
+HOOK(queue_userspace_packet, (void *datapath, struct sk_buff *skb), packet_is_queued(skb))
+
+HOOK_VARIANT(queue_userspace_packet, __alone,
+	     (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
+	      struct dp_upcall_info___vmlat *info),
+	     packet_misses(ctx, skb, key, info, VMLAT_HOOK_QUEUE_USERSPACE_PACKET))
 
 HOOK(ovs_flow_key_extract_userspace, (struct net * net, struct nlattr *attr, struct sk_buff *skb),
      packet_reinjected(ctx, attr, skb))
 
 HOOK(ovs_vport_send, (struct vport___vmlat * vport, struct sk_buff *skb),
-     packet_leaves_switch(ctx, vport, skb, direct))
+     packet_leaves_switch(ctx, vport, skb, direct, false))
+
+HOOK_VARIANT(ovs_vport_send, __alone, (struct vport___vmlat * vport, struct sk_buff *skb),
+	     packet_leaves_switch(ctx, vport, skb, direct, true))
 
 HOOK(ip_defrag, (struct net * net, struct sk_buff *skb), reassembly_begins(skb))
 

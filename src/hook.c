@@ -174,6 +174,28 @@ struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook id,
 	return choice;
 }
 
+static const struct {
+	enum vmlat_hook hook, without;
+} alone[] = {
+	{ VMLAT_HOOK_QUEUE_USERSPACE_PACKET, VMLAT_HOOK_OVS_DP_UPCALL },
+	{ VMLAT_HOOK_OVS_DP_PROCESS_PACKET, VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE },
+	{ VMLAT_HOOK_OVS_VPORT_SEND, VMLAT_HOOK_OVS_FLOW_KEY_EXTRACT_USERSPACE },
+};
+enum { ALONE = sizeof(alone) / sizeof(*alone) };
+
+bool hook__stand_alone(enum vmlat_hook id, struct hook_choice *choice)
+{
+	for (int i = 0; choice->attach && i < ALONE; i++) {
+		size_t length = strlen(choice->program);
+
+		if (alone[i].hook != id)
+			continue;
+		snprintf(choice->program + length, sizeof(choice->program) - length, "__alone");
+		return true;
+	}
+	return false;
+}
+
 bool hook__refuse(struct kernel *kernel, enum vmlat_hook id, enum attach_way way, int error)
 {
 	bool all = way == BY_TRACING && hooks[id].kind != VMLAT_TRACEPOINT && error == ENOTSUPP;
@@ -213,4 +235,7 @@ void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct ke
 		choices[id] = is_of_use(kernel, id, use) ? hook__choose(kernel, id, use->attach)
 							 : missing(hook_of_other_direction);
 	}
+	for (int i = 0; i < ALONE; i++)
+		if (!choices[alone[i].without].attach)
+			hook__stand_alone(alone[i].hook, &choices[alone[i].hook]);
 }

@@ -72,7 +72,13 @@ struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook hoo
  */
 bool hook__refuse(struct kernel *kernel, enum vmlat_hook hook, enum attach_way way, int error);
 
-/* The same as hook__choose of each hook in a trace. */
+/*
+ * What the hook would have to do besides where another one is missing is in a program of its own, so
+ * that no other trace loads it. Makes that its program; false: it has none.
+ */
+bool hook__stand_alone(enum vmlat_hook hook, struct hook_choice *choice);
+
+/* The same as hook__choose of each hook in a trace, each with the program that the others leave it. */
 void hooks__choose(struct hook_choice choices[VMLAT_HOOK_COUNT], const struct kernel *kernel,
 		   const struct hook_use *use);
 

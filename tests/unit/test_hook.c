@@ -137,6 +137,7 @@ static struct kernel some_kernel(void)
 			     "ffffffffc0200100 t ovs_dp_upcall\t[openvswitch]\n"
 			     "ffffffffc0200200 t ovs_vport_send.constprop.0\t[openvswitch]\n"
 			     "ffffffffc0200300 t ovs_dp_process_packet.cold\t[openvswitch]\n"
+			     "ffffffffc0200400 t queue_userspace_packet\t[openvswitch]\n"
 			     "ffffffffc0400000 t br_handle_frame\t[bridge]\n");
 	kernel.btf = host_btf();
 	kernel__module(&kernel, "openvswitch")->btf = openvswitch;
@@ -460,6 +461,28 @@ static void where_a_hook_is_missing_another_stands_in_for_it(void **state)
 	kernel__close(&kernel);
 }
 
+static void what_does_the_work_of_a_missing_hook_has_a_program_for_it(void **state)
+{
+	struct hook_use use = { .attach = ATTACH_KPROBE, .directions = VMLAT_BOTH };
+	struct hook_choice choices[VMLAT_HOOK_COUNT];
+	struct kernel kernel = some_kernel();
+
+	(void)state;
+	hooks__choose(choices, &kernel, &use);
+	assert_string_equal(choices[VMLAT_HOOK_QUEUE_USERSPACE_PACKET].program,
+			    "queue_userspace_packet__kprobe");
+	kernel.denied[VMLAT_HOOK_OVS_DP_UPCALL] = true;
+	hooks__choose(choices, &kernel, &use);
+	assert_string_equal(choices[VMLAT_HOOK_QUEUE_USERSPACE_PACKET].program,
+			    "queue_userspace_packet__kprobe__alone");
+	assert_false(hook__stand_alone(VMLAT_HOOK_IP_DEFRAG, &choices[VMLAT_HOOK_IP_DEFRAG]));
+	kernel.denied[VMLAT_HOOK_QUEUE_USERSPACE_PACKET] = true;
+	hooks__choose(choices, &kernel, &use);
+	assert_null(choices[VMLAT_HOOK_QUEUE_USERSPACE_PACKET].attach);
+	assert_string_equal(choices[VMLAT_HOOK_QUEUE_USERSPACE_PACKET].program, "");
+	kernel__close(&kernel);
+}
+
 static void what_a_vm_receives_is_seen_by_the_cheaper_of_two_hooks(void **state)
 {
 	struct hook_use use = { .directions = VMLAT_RX };
@@ -675,6 +698,7 @@ int main(void)
 		cmocka_unit_test(a_trace_has_the_hooks_of_its_directions),
 		cmocka_unit_test(fentry_alone_does_without_the_modules_that_have_no_btf),
 		cmocka_unit_test(where_a_hook_is_missing_another_stands_in_for_it),
+		cmocka_unit_test(what_does_the_work_of_a_missing_hook_has_a_program_for_it),
 		cmocka_unit_test(what_a_vm_receives_is_seen_by_the_cheaper_of_two_hooks),
 		cmocka_unit_test(a_beginning_or_an_end_that_cannot_be_told_is_an_obstacle),
 		cmocka_unit_test(a_module_that_is_not_there_is_an_obstacle),

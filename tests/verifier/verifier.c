@@ -101,6 +101,8 @@ static void add_programs(const struct kernel *kernel, enum attach_mode mode)
 
 		if (choice.attach)
 			add_program(choice.program);
+		if (hook__stand_alone(id, &choice))
+			add_program(choice.program);
 	}
 }
 
