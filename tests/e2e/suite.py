@@ -133,10 +133,12 @@ class Group:
 
     def runs(self, modes, turn):
         """What is to be run, in this order, and by which way. Of the cases that are neither early nor
-        forced nor always, those of these turns; the others' are on another kernel."""
+        forced nor always (or of all, where each is forced), those of these turns; the others' are on
+        another kernel."""
         taken = those_of(turn, self.others())
+        forced = those_of(turn, self.forced) if self.forced is self.cases else self.forced
         yield from ((one, "auto") for one in self.early)
-        yield from ((one, mode) for mode in modes for one in self.forced)
+        yield from ((one, mode) for mode in modes for one in forced)
         yield from ((one, "auto" if one in self.always else self.way(modes)) for one in self.cases
                     if one in taken or one in self.always)
 
