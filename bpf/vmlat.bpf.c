@@ -189,6 +189,7 @@ int BPF_PROG(ovs_dp_upcall__fexit, void *datapath, struct sk_buff *skb, void *ke
 
 HOOK(queue_userspace_packet, (void *datapath, struct sk_buff *skb), packet_is_queued(skb))
 
+/* It has what ovs_dp_upcall has, unless the packet is GSO and goes up in parts. */
 HOOK_VARIANT(queue_userspace_packet, __alone,
 	     (void *datapath, struct sk_buff *skb, struct sw_flow_key___vmlat *key,
 	      struct dp_upcall_info___vmlat *info),

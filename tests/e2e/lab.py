@@ -155,7 +155,7 @@ class Machine:
             self.send(to, flow.pop("count"), **flow)
 
     @contextlib.contextmanager
-    def counting(self, expect, linger=100, timeout=120, **flow):
+    def counting(self, expect, linger=200, timeout=120, **flow):
         """Counts what arrives until `expect` sequence numbers have; yields the result's dict."""
         result = {}
         words = ["count", "--interface", self.interface, "--expect", str(expect),

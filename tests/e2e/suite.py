@@ -120,7 +120,7 @@ class Run(typing.NamedTuple):
 
 class Group:
     """`early`: before `up` has made a host of the machine. `forced`: by each way that is asked for,
-    while the others are by vmlat's own choice. `always`: whosever turn it is. `steady`: nothing
+    while the others are by vmlat's own choice, but see `way`. `always`: whosever turn it is. `steady`: nothing
     here depends on how fast the machine is."""
 
     def __init__(self, cases, up, early=(), forced=None, always=(), steady=False):
@@ -149,7 +149,7 @@ class Group:
         yield from ((one, self.way(modes)) for one in self.others() if one not in taken)
 
     def way(self, modes):
-        """That of the others."""
+        """That of the others, where the forced ones have but this one: see vmlat.force."""
         return "tx-kprobe" if modes == ["kprobe"] else "auto"
 
     def others(self):
