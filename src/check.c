@@ -52,8 +52,14 @@ struct check_port check__port(const struct check *check, const char *device)
 	return port;
 }
 
-const char *check__not_needed(enum vmlat_hook hook)
+const char *check__not_needed(const struct check *check, enum vmlat_hook hook)
 {
+	const struct hook_choice *choice = &check->hooks[hook];
+
+	if (choice->missing == hook_of_other_direction)
+		return "for the other direction";
+	if (choice->attach || choice->missing)
+		return NULL;
 	switch (hooks[hook].need) {
 	case HOOK_FOR_TUNNELS:
 		return "there is no tunnel";

@@ -52,8 +52,8 @@ struct check_port check__port(const struct check *check, const char *device);
 /* The driver of a NIC; "" when it has none. */
 const char *check__driver(const char *device, char *buffer, size_t size);
 
-/* Why nobody misses a hook that has neither a way nor a reason. */
-const char *check__not_needed(enum vmlat_hook hook);
+/* Why nobody misses a hook; NULL: it has a way, or is missed. */
+const char *check__not_needed(const struct check *check, enum vmlat_hook hook);
 
 /* What reports lack here: calls back with the field of the JSON lines, and why it is null. */
 void check__lacks(const struct check *check,

@@ -123,7 +123,7 @@ static struct json_object *hook_list(const struct check *check)
 		add_string(entry, "stage", stage_name(hooks[id].stage));
 		add_string(entry, "hook", hooks[id].name);
 		add_bool(entry, "at_return", hooks[id].kind == VMLAT_RETURN);
-		add_bool(entry, "needed", choice->attach || choice->missing);
+		add_bool(entry, "needed", !check__not_needed(check, id));
 		add_string(entry, "attach", choice->attach);
 		add_string(entry, "passed_over", choice->passed_over);
 		add_string(entry, "why", choice->missing);

@@ -133,22 +133,23 @@ static void put_hook(const struct check *check, enum vmlat_hook id)
 {
 	const struct hook_choice *choice = &check->hooks[id];
 	const char *stage = stage_name(hooks[id].stage);
+	const char *not_needed = check__not_needed(check, id);
 
-	fprintf(check->out, "  %-9s %-31s", stage ? stage : "-", hooks[id].name);
+	fprintf(check->out, "  %-14s %-31s", stage ? stage : "-", hooks[id].name);
 	if (choice->attach && choice->passed_over)
 		fprintf(check->out, " %-11s not by %s: %s\n", choice->attach,
 			hooks[id].kind == VMLAT_RETURN ? "fexit" : "fentry", choice->passed_over);
 	else if (choice->attach)
 		fprintf(check->out, " %s\n", choice->attach);
-	else if (choice->missing)
-		fprintf(check->out, " %-11s %s\n", "none", choice->missing);
+	else if (not_needed)
+		fprintf(check->out, " %-11s %s\n", "not needed", not_needed);
 	else
-		fprintf(check->out, " %-11s %s\n", "not needed", check__not_needed(id));
+		fprintf(check->out, " %-11s %s\n", "none", choice->missing);
 }
 
 static void put_hooks(const struct check *check)
 {
-	fputs("\nHooks\n  stage     hook                            by\n", check->out);
+	fputs("\nHooks\n  stage          hook                            by\n", check->out);
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++)
 		put_hook(check, id);
 }

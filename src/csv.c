@@ -17,7 +17,7 @@
 	"time,direction,vm,vm_interface,phy_interface,peer_vm_interface,protocol,src_ip,"    \
 	"src_port,dst_ip,dst_port,vlan,length,ip_id,tcp_seq,fragment,pid,comm,outcome,"      \
 	"reason,where,upcall,batch,segments,segments_lost,exits,exits_beyond,stages_beyond," \
-	"total_ns"
+	"total_ns,sample"
 
 /* The same of put_segment. */
 #define SEGMENT_COLUMNS                                                                      \
@@ -212,6 +212,7 @@ static void put_packet(struct line *line, const struct report_context *context,
 	put_number(line, true, flight->exits_beyond);
 	put_number(line, true, flight->visits_beyond);
 	put_number(line, true, report->total_ns);
+	put_number(line, true, context->options->sample);
 	put_offsets(line, flight);
 	line__put_literal(line, "\n");
 }

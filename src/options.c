@@ -62,7 +62,7 @@ static const char check_doc[] =
 	"Can this host be traced, and how? Says what the kernel has, the taps, VMs and NICs, which hook "
 	"each stage would use and why not a better one, and which traffic of VMs no hook can see. "
 	"Attaches nothing, and needs no privilege: without it, says what it could not look at.\v"
-	"The options are those of the trace that is meant.\n\n"
+	"-d, -i, --vm, -p and --attach are those of the trace that is meant.\n\n"
 	"Exit codes: 0 it can be traced; 2 wrong usage; 3 it cannot, with the reasons.";
 
 static const struct argp_option check_table[] = {
@@ -77,6 +77,7 @@ static const struct argp_option check_table[] = {
 	{ "quiet", 'q', NULL, 0, "errors only on stderr", 0 },
 	{ "verbose", 'v', NULL, 0, "more on stderr", 0 },
 	{ NULL, 0, NULL, 0, "Help:", -1 },
+	{ NULL, 'h', NULL, OPTION_HIDDEN, "the same as --help", -1 },
 	{ 0 }
 };
 
@@ -125,6 +126,7 @@ static const struct argp_option table[] = {
 	{ "buffer", OPT_BUFFER, "KIB", 0, "of the ring buffer, rounded up to a power of two (8192)",
 	  0 },
 	{ NULL, 0, NULL, 0, "Help:", -1 },
+	{ NULL, 'h', NULL, OPTION_HIDDEN, "the same as --help", -1 },
 	{ 0 }
 };
 
@@ -395,6 +397,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 			     text);
 	if (key == ARGP_KEY_END)
 		check_together(state, parser);
+	if (key == 'h')
+		argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
 	if (parse_switch(key, options))
 		return 0;
 	if (!text)

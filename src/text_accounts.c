@@ -129,7 +129,7 @@ void print_accounts(const struct report_context *context, const struct accounts 
 	if (accounts->missed_known)
 		fprintf(out, "%llu\n", accounts->missed);
 	else
-		fputs("this kernel does not tell\n", out);
+		fputs("not known (of kprobes, and before kernel 5.12)\n", out);
 	print_odd(out, accounts);
 	print_lost(out, accounts);
 	print_drops(context, accounts);

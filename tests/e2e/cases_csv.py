@@ -30,6 +30,7 @@ def expected(packet):
             if name not in ("type", "time", "flow", "vlan", "process", "exemplar", "exits",
                             "stages", "total_ns")}
     return {**{name: text(value) for name, value in {**same, **flow, **process}.items()},
+            "sample": "1",
             "vlan": ".".join(map(str, packet["vlan"])),
             "exits": [(one["interface"], one["outcome"]) for one in packet["exits"]],
             "stages": sorted({column(stage) for stage in packet["stages"]})}

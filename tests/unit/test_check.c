@@ -156,28 +156,43 @@ static void each_hook_has_its_stage_its_way_and_why_not_a_better_one(void **stat
 
 	(void)state;
 	text = written(&check);
-	assert_line(text, "\n  stage     hook                            by\n");
+	assert_line(text, "\n  stage          hook                            by\n");
 	assert_line(
 		text,
-		"\n  tap       tun_sendmsg                     kprobe      not by fentry: it is not "
+		"\n  tap            tun_sendmsg                     kprobe      not by fentry: it is not "
 		"in BTF, which fentry needs\n");
 	assert_line(
 		text,
-		"\n  -         ovs_dp_upcall                   kretprobe   not by fexit: it is not "
+		"\n  -              ovs_dp_upcall                   kretprobe   not by fexit: it is not "
 		"in BTF, which fentry needs\n");
 	assert_line(
 		text,
-		"\n  -         nf_ct_frag6_gather              kprobe      not by fentry: its module "
+		"\n  -              nf_ct_frag6_gather              kprobe      not by fentry: its module "
 		"has no BTF, which fentry needs\n");
+	assert_line(
+		text,
+		"\n  datapath       ovs_dp_process_packet           none        this kernel has no "
+		"function of exactly this name\n");
+	assert_line(
+		text,
+		"\n  -              gro_cells_receive               not needed  there is no tunnel\n");
+	assert_line(
+		text,
+		"\n  xmit           net_dev_queue                   not needed  there is a better one\n");
+	release(&check, text);
+}
+
+static void a_hook_of_the_other_direction_is_not_needed(void **state)
+{
+	struct check check = some_check(NULL);
+	char *text;
+
+	(void)state;
+	check.use.directions = VMLAT_TX;
+	text = written(&check);
 	assert_line(text,
-		    "\n  datapath  ovs_dp_process_packet           none        this kernel has no "
-		    "function of exactly this name\n");
-	assert_line(
-		text,
-		"\n  -         gro_cells_receive               not needed  there is no tunnel\n");
-	assert_line(
-		text,
-		"\n  xmit      net_dev_queue                   not needed  there is a better one\n");
+		    "\n  tap            tun_net_xmit                    not needed  for the other "
+		    "direction\n");
 	release(&check, text);
 }
 
@@ -187,6 +202,7 @@ int main(void)
 		cmocka_unit_test(a_host_with_everything_in_the_way_says_so),
 		cmocka_unit_test(a_host_with_nothing_in_the_way_has_no_such_lines),
 		cmocka_unit_test(each_hook_has_its_stage_its_way_and_why_not_a_better_one),
+		cmocka_unit_test(a_hook_of_the_other_direction_is_not_needed),
 	};
 
 	return cmocka_run_group_tests_name("check", tests, NULL, NULL);

@@ -408,7 +408,7 @@ static void the_help_names_every_option_and_ends_well(void **state)
 		"--attach",	   "--flights",
 		"--timeout",	   "--buffer",
 	};
-	struct run run;
+	struct run run, briefly;
 
 	(void)state;
 	run_apart(&run, parse_apart, LINE("--help"));
@@ -416,6 +416,9 @@ static void the_help_names_every_option_and_ends_well(void **state)
 	assert_string_equal(run.err, "");
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
 		assert_non_null(strstr(run.out, options[i]));
+	run_apart(&briefly, parse_apart, LINE("-h"));
+	assert_int_equal(briefly.code, 0);
+	assert_string_equal(briefly.out, run.out);
 }
 
 static void the_version_is_data(void **state)
