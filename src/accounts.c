@@ -24,16 +24,19 @@ static void add_drop(void *context, const struct vmlat_drop *place, __u64 count)
 static int take_traffic(struct accounts *accounts, const struct tracer *tracer,
 			const struct devices *devices)
 {
+	int error = 0;
+
 	accounts->devices = devices->count;
 	accounts->traffic = calloc(devices->count + 1, 2 * sizeof(*accounts->traffic));
 	if (!accounts->traffic)
 		return -ENOMEM;
 	for (size_t i = 0; i < devices->count; i++)
 		for (int direction = VMLAT_TX; direction <= VMLAT_RX; direction++)
-			if (devices->all[i].tap)
-				tracer__traffic(tracer, i, direction,
-						&accounts->traffic[2 * i + direction - VMLAT_TX]);
-	return 0;
+			if (devices->all[i].tap && !error)
+				error = tracer__traffic(
+					tracer, i, direction,
+					&accounts->traffic[2 * i + direction - VMLAT_TX]);
+	return error;
 }
 
 __u64 accounts__open(const struct vmlat_counters *counters)

@@ -167,7 +167,8 @@ static void put_entry(void *context, const char *name, const char *why)
 	if (!section->begun)
 		fprintf(section->check->out, "\n%s\n", section->title);
 	section->begun = true;
-	fprintf(section->check->out, "  %s: %s\n", name, why);
+	fprintf(section->check->out, "  %s", name);
+	put_name(section->check, ": ", why, "\n");
 }
 
 static void put_unseen(const struct check *check)
@@ -180,7 +181,8 @@ static void put_unseen(const struct check *check)
 		put_column(check, unseen->what);
 		if (unseen->vm[0])
 			put_name(check, "VM ", unseen->vm, ": ");
-		fprintf(check->out, "%s (%s)\n", unseen_words(unseen->kind), unseen->how);
+		fputs(unseen_words(unseen->kind), check->out);
+		put_name(check, " (", unseen->how, ")\n");
 	}
 	if (!check->unseen.count)
 		fputs("  none found\n", check->out);

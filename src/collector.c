@@ -15,6 +15,7 @@ struct collector {
 	int spare; /* a map that nobody uses */
 	__u32 interval; /* that the maps are of which are put in now */
 	int map[VMLAT_INTERFACES]; /* -1: none */
+	__u32 since[VMLAT_INTERFACES]; /* the interval in which that was put in */
 	struct vmlat_statistics *values; /* of each CPU */
 	struct vmlat_statistics *empty;
 };
@@ -94,9 +95,11 @@ static int put_map(struct collector *collector, size_t index, int map)
 		if (bpf_map_update_elem(map, &cpu, collector->empty, BPF_ANY))
 			return -errno;
 	error = set_map(collector, index, map);
-	if (!error)
-		collector->map[index] = map;
-	return error;
+	if (error)
+		return error;
+	collector->map[index] = map;
+	collector->since[index] = collector->interval;
+	return 0;
 }
 
 int collector__add(struct collector *collector, size_t index)
@@ -172,14 +175,15 @@ static int take_one(struct collector *collector, size_t index, distribution_hand
 	return error;
 }
 
-int collector__take(struct collector *collector, distribution_handler handler, void *context,
-		    __u64 *unkept)
+int collector__take(struct collector *collector, interface_predicate is_known,
+		    distribution_handler handler, void *context, __u64 *unkept)
 {
 	collector->interval++;
 	for (size_t index = 0; index < VMLAT_INTERFACES; index++) {
-		int error = collector->map[index] < 0
-				    ? 0
-				    : take_one(collector, index, handler, context, unkept);
+		bool due = collector->map[index] >= 0 &&
+			   collector->since[index] != collector->interval && /* added meanwhile */
+			   is_known(context, index);
+		int error = due ? take_one(collector, index, handler, context, unkept) : 0;
 
 		if (error)
 			return error;

@@ -8,6 +8,7 @@
 #define VMLAT_COLLECTOR_H
 
 #include <bpf/libbpf.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "histogram.h"
@@ -17,6 +18,9 @@ struct collector;
 /* What one CPU measured of a pair (vmlat_pair_of) at the interface with this index. */
 typedef void (*distribution_handler)(void *context, size_t index, unsigned int pair,
 				     const struct vmlat_distribution *times);
+
+/* Whether the caller knows the interface with this index. */
+typedef bool (*interface_predicate)(void *context, size_t index);
 
 /*
  * Before the object is loaded that has these maps, whose values are maps with an entry for each
@@ -35,11 +39,12 @@ int collector__add(struct collector *collector, size_t index);
 __u32 collector__interval(const struct collector *collector);
 
 /*
- * Hands over what was measured since the last time, of all interfaces: the next interval begins.
+ * Hands over what was measured since the last time, of all interfaces that are known: the next
+ * interval begins. Of the others, and of those that `handler` adds, it stays for the next time.
  * Adds to *unkept the times that there was no room for. 0 or -errno.
  */
-int collector__take(struct collector *collector, distribution_handler handler, void *context,
-		    __u64 *unkept);
+int collector__take(struct collector *collector, interface_predicate is_known,
+		    distribution_handler handler, void *context, __u64 *unkept);
 
 /* The same of one interface, of which none are kept any more. Its map lives on until the next take. */
 int collector__remove(struct collector *collector, size_t index, distribution_handler handler,

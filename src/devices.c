@@ -478,13 +478,15 @@ static struct device *current(struct devices *devices, const struct device *now,
 	return device;
 }
 
-/* Where there are more devices than room, not to be listed does not mean to be gone. */
+/*
+ * Not to be listed does not mean to be gone: it may just be renamed, or there are more devices than
+ * room.
+ */
 static bool is_gone(const struct device *device, const struct devices *now)
 {
 	char name[IF_NAMESIZE];
 
-	return !devices__by_id(now, &device->id) &&
-	       !(now->overfull && if_indextoname(device->id.ifindex, name));
+	return !devices__by_id(now, &device->id) && !if_indextoname(device->id.ifindex, name);
 }
 
 /* Its roles are other ones than before, or what they lead to. */

@@ -176,7 +176,9 @@ static void print_stack(const struct report_context *context, const struct vmlat
 		return;
 	count = report__stack(context, visit, frames);
 	fprintf(context->out, "    stack at %s%s\n", hooks[visit->hook].name,
-		count ? "" : ": not taken (the table of stacks had no room)");
+		count		     ? ""
+		: visit->stack == -1 ? ": none is taken at this stage"
+				     : ": could not be kept");
 	for (size_t i = 0; i < count; i++)
 		fprintf(context->out, "      %s%s0x%llx\n", frames[i].name ? frames[i].name : "",
 			frames[i].name ? "+" : "", frames[i].offset);

@@ -997,13 +997,22 @@ static void add_times(void *context, size_t index, unsigned int pair,
 						pair, times);
 }
 
+/* The BPF side has given it a place, and nobody has taken it over yet: its times have no name. */
+static bool is_known(void *context, size_t index)
+{
+	const struct devices *devices = ((struct taking *)context)->devices;
+
+	return index < devices->count && !devices->all[index].reserved;
+}
+
 int tracer__statistics(struct tracer *tracer, const struct devices *devices,
 		       struct statistics *statistics)
 {
 	struct taking taking = {
 		.tracer = tracer, .devices = devices, .statistics = statistics, .last = SIZE_MAX
 	};
-	int error = collector__take(tracer->collector, add_times, &taking, &statistics->unkept);
+	int error = collector__take(tracer->collector, is_known, add_times, &taking,
+				    &statistics->unkept);
 
 	for (size_t i = 0; i < devices->count && !error; i++)
 		if (devices->all[i].gone)
@@ -1045,6 +1054,8 @@ void tracer__drops(const struct tracer *tracer,
 
 bool tracer__missed(const struct tracer *tracer, __u64 *missed)
 {
+	__u64 sum = 0;
+
 	*missed = 0;
 	for (int id = 0; id < VMLAT_HOOK_COUNT; id++) {
 		struct bpf_prog_info info = { 0 };
@@ -1061,8 +1072,9 @@ bool tracer__missed(const struct tracer *tracer, __u64 *missed)
 		if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) ||
 		    size < offsetof(struct bpf_prog_info, recursion_misses) + sizeof(__u64))
 			return false;
-		*missed += info.recursion_misses;
+		sum += info.recursion_misses;
 	}
+	*missed = sum;
 	return true;
 }
 

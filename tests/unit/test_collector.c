@@ -114,13 +114,20 @@ static void hand(void *context, size_t index, unsigned int pair,
 }
 
 static __u64 unkept;
+static size_t unknown; /* an interface; of the two that there are, none by default */
+
+static bool is_known(void *context, size_t index)
+{
+	(void)context;
+	return index != unknown;
+}
 
 static struct handed take(struct collector *collector)
 {
 	struct handed handed = { 0 };
 
 	unkept = 0;
-	assert_int_equal(collector__take(collector, hand, &handed, &unkept), 0);
+	assert_int_equal(collector__take(collector, is_known, hand, &handed, &unkept), 0);
 	return handed;
 }
 
@@ -132,6 +139,7 @@ static int set_up(void **state)
 	memset(outer, 0, sizeof(outer));
 	created = updates = create_error = outer_error = 0;
 	before_swap = after_swap = NULL;
+	unknown = 2;
 	assert_int_equal(collector__open(&collector, NULL, CPUS), 0);
 	assert_int_equal(collector__add(collector, 0), 0);
 	assert_int_equal(collector__add(collector, 1), 0);
@@ -239,6 +247,48 @@ static void a_map_has_the_number_of_the_interval_that_it_is_put_in_for(void **st
 	assert_int_equal(values[outer[1] - FIRST_FD][0].interval, 1); /* nothing was measured */
 }
 
+/* Whose it is is told later. */
+static void what_an_interface_has_that_is_not_known_yet_is_handed_over_when_it_is(void **state)
+{
+	struct handed handed;
+
+	unknown = 1;
+	measure(0, 0, 5, 1000);
+	measure(1, 0, 5, 2000);
+	handed = take(*state);
+	assert_int_equal(handed.count[0], 1);
+	assert_int_equal(handed.count[1], 0);
+	unknown = 2;
+	handed = take(*state);
+	assert_int_equal(handed.count[0], 0);
+	assert_int_equal(handed.count[1], 1);
+}
+
+static struct collector *growing;
+
+/* A tap comes, and sends, while those before it are taken. */
+static void hand_and_add(void *context, size_t index, unsigned int pair,
+			 const struct vmlat_distribution *times)
+{
+	hand(context, index, pair, times);
+	assert_int_equal(collector__add(growing, 1), 0);
+	measure(1, 0, 5, 2000);
+}
+
+static void what_comes_during_a_take_is_of_the_interval_that_its_map_says(void **state)
+{
+	struct handed handed = { 0 };
+
+	growing = *state;
+	assert_int_equal(collector__remove(growing, 1, hand, &handed, &unkept), 0);
+	measure(0, 0, 5, 1000);
+	assert_int_equal(collector__take(growing, is_known, hand_and_add, &handed, &unkept), 0);
+	assert_int_equal(handed.count[0], 1);
+	assert_int_equal(handed.count[1], 0);
+	assert_int_equal(values[outer[1] - FIRST_FD][0].interval, collector__interval(growing));
+	assert_int_equal(take(growing).count[1], 1);
+}
+
 static void times_without_room_are_added_up(void **state)
 {
 	measure(0, 0, 3, 10);
@@ -294,7 +344,7 @@ static void an_error_of_the_kernel_is_told_and_what_was_measured_stays(void **st
 
 	measure(0, 0, 3, 10);
 	outer_error = EPERM;
-	assert_int_equal(collector__take(collector, hand, &handed, &unkept), -EPERM);
+	assert_int_equal(collector__take(collector, is_known, hand, &handed, &unkept), -EPERM);
 	assert_int_equal(handed.count[0], 0);
 	outer_error = 0;
 	assert_int_equal(take(collector).count[0], 1);
@@ -315,6 +365,9 @@ int main(void)
 		collector_test(over_many_intervals_nothing_is_lost_and_no_map_is_made),
 		collector_test(where_nothing_was_measured_the_map_stays),
 		collector_test(a_map_has_the_number_of_the_interval_that_it_is_put_in_for),
+		collector_test(
+			what_an_interface_has_that_is_not_known_yet_is_handed_over_when_it_is),
+		collector_test(what_comes_during_a_take_is_of_the_interval_that_its_map_says),
 		collector_test(times_without_room_are_added_up),
 		collector_test(the_totals_have_room_however_many_segments_came_before),
 		collector_test(what_an_interface_had_is_handed_over_when_it_goes),

@@ -377,6 +377,14 @@ static void packets_are_spread_by_a_tap_that_they_may_begin_at(void **state)
 
 /* --- during a trace --- */
 
+/* Stands in for libc's: of the devices of hosts made by hand the kernel has this one only. */
+static __u32 still_there;
+
+char *if_indextoname(unsigned int ifindex, char name[IF_NAMESIZE])
+{
+	return ifindex == still_there ? strcpy(name, "renamed") : NULL;
+}
+
 struct told {
 	char text[512]; /* "+vnet0" came, "-vnet0" is gone, "!" and it was chosen before */
 };
@@ -594,6 +602,25 @@ static void an_other_end_comes_and_goes_without_having_been_chosen(void **state)
 	host_device(&now, "vnet1")->id.ifindex = 42;
 	assert_told(&devices, &now, &choice, "-vnet1 +vnet1");
 	assert_false(devices__chosen(&devices.all[devices.count - 1]));
+	devices__free(&devices);
+	devices__free(&now);
+}
+
+/* The list of what there is has neither of its names then. */
+static void what_is_renamed_while_it_is_listed_is_not_gone(void **state)
+{
+	struct device_choice choice = { .directions = VMLAT_BOTH };
+	struct devices devices = room_for_more(choice), now = host_devices();
+	const struct device *tap = host_device(&devices, "vnet0");
+
+	(void)state;
+	still_there = tap->id.ifindex;
+	host_device(&now, "vnet0")->id.ifindex = 42; /* nor its number */
+	host_device(&now, "vnet0")->tap = false;
+	assert_told(&devices, &now, &choice, "");
+	assert_false(tap->gone);
+	still_there = 0;
+	assert_told(&devices, &now, &choice, "-vnet0!");
 	devices__free(&devices);
 	devices__free(&now);
 }
@@ -899,6 +926,7 @@ int main(void)
 		cmocka_unit_test(what_was_chosen_stays_so_whatever_becomes_of_it),
 		cmocka_unit_test(a_selected_device_that_joins_a_linux_bridge_is_told_once),
 		cmocka_unit_test(an_other_end_comes_and_goes_without_having_been_chosen),
+		cmocka_unit_test(what_is_renamed_while_it_is_listed_is_not_gone),
 		cmocka_unit_test(a_full_table_is_told_once_by_the_first_that_has_no_room),
 		cmocka_unit_test(
 			in_a_full_table_the_places_of_what_was_never_traced_are_used_again),

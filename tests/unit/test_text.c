@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+
 #include "written.h"
 
 #include "hooks.h"
@@ -344,9 +346,11 @@ static void stacks_are_symbolized_when_they_were_taken(void **state)
 	sample->flight.visit[1].stack = 7;
 	sample->tracer.stack[0] = 0xffffffff81000110;
 	sample->tracer.stack[1] = 0xffffffff80000000;
-	assert_non_null(strstr(text_of(sample),
-			       "    stack at tun_sendmsg: not taken (the table of stacks had no "
-			       "room)\n"));
+	sample->flight.visit[0].stack = -1;
+	assert_non_null(
+		strstr(text_of(sample), "    stack at tun_sendmsg: none is taken at this stage\n"));
+	sample->flight.visit[0].stack = -ENOMEM;
+	assert_non_null(strstr(text_of(sample), "    stack at tun_sendmsg: could not be kept\n"));
 	assert_non_null(strstr(sample->text, "    stack at ovs_dp_process_packet\n"
 					     "      __dev_queue_xmit+0x10\n"
 					     "      0xffffffff80000000\n"));
