@@ -157,6 +157,7 @@ static void find_the_rest(struct check *check, const struct options *options)
 	check->use = tracer__use(options, &check->devices);
 	hooks__choose(check->hooks, &check->kernel, &check->use);
 	obstacles__of_kernel(&check->obstacles, &check->kernel);
+	obstacles__of_vms(&check->obstacles, &check->devices, &options->devices);
 	obstacles__of_hooks(&check->obstacles, &check->kernel, check->hooks);
 	error = unseen__find(&check->unseen, &check->devices, &check->ovs);
 	if (error)

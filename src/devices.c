@@ -15,6 +15,7 @@
 #include "log.h"
 #include "parse.h"
 #include "vms.h"
+#include "words.h"
 
 enum { TUN_FLAG_TAP = 2, UPPER_LEVELS = 4 }; /* IFF_TAP of include/uapi/linux/if_tun.h */
 
@@ -223,20 +224,13 @@ static bool is_nic(const struct device *device)
 static const char *list_devices(const struct devices *devices,
 				bool (*wanted)(const struct device *device))
 {
-	static char list[1024];
-	size_t length = 0;
+	static struct name_list list;
 
-	snprintf(list, sizeof(list), "none");
-	for (size_t i = 0; i < devices->count && length < sizeof(list); i++) {
-		const struct device *device = &devices->all[i];
-
-		if (!wanted(device))
-			continue;
-		length += snprintf(list + length, sizeof(list) - length,
-				   device->vm[0] ? "%s%s (%s)" : "%s%s", length ? ", " : "",
-				   device->name, device->vm);
-	}
-	return list;
+	memset(&list, 0, sizeof(list));
+	for (size_t i = 0; i < devices->count; i++)
+		if (wanted(&devices->all[i]))
+			name_list_add(&list, devices->all[i].name, devices->all[i].vm);
+	return name_list_text(&list, "none");
 }
 
 static struct device *by_name(const struct devices *devices, const char *name)
@@ -304,16 +298,10 @@ static const char *nearest_vm(const struct devices *devices, const char *name)
 	return nearest_name(name, names, count);
 }
 
-static int check_vms(const struct devices *devices, char *const *names)
+/* Where it cannot be seen whose the taps are, it is not known that there is none. */
+static void tell_absent_vms(const struct devices *devices, char *const *names)
 {
-	if (devices->vms_hidden && names) {
-		log_error("--vm: which tap is which VM's cannot be seen without CAP_SYS_PTRACE "
-			  "(the open files of other users' processes): give it, or name the taps "
-			  "with --vm-interface; taps here: %s",
-			  list_devices(devices, is_tap));
-		return EXIT_HOST;
-	}
-	for (; names && *names; names++) {
+	for (; names && *names && !devices->vms_hidden; names++) {
 		const char *nearest = nearest_vm(devices, *names);
 
 		if (!tap_of(devices, *names))
@@ -322,7 +310,6 @@ static int check_vms(const struct devices *devices, char *const *names)
 				 *names, nearest ? " (did you mean " : "", nearest ? nearest : "",
 				 nearest ? "?)" : "", list_devices(devices, is_tap));
 	}
-	return 0;
 }
 
 static int check_nics(const struct devices *devices, char *const *names)
@@ -408,11 +395,10 @@ int devices__select(struct devices *devices, const struct device_choice *choice)
 	int error = check_taps(devices, choice->taps);
 
 	if (!error)
-		error = check_vms(devices, choice->vms);
-	if (!error)
 		error = check_nics(devices, choice->nics);
 	if (error)
 		return error;
+	tell_absent_vms(devices, choice->vms);
 	for (size_t i = 0; i < devices->count; i++)
 		devices->nic_leads_to_switch |= devices->all[i].nic &&
 						devices->all[i].leads_to_switch;

@@ -51,6 +51,15 @@ void obstacles__of_kernel(struct obstacles *obstacles, const struct kernel *kern
 			       "lockdown=integrity");
 }
 
+void obstacles__of_vms(struct obstacles *obstacles, const struct devices *devices,
+		       const struct device_choice *choice)
+{
+	if (devices->vms_hidden && choice->vms)
+		add(obstacles, "--vm: which tap is which VM's cannot be seen without "
+			       "CAP_SYS_PTRACE (the open files of other users' processes): give "
+			       "it, or name the taps with --vm-interface");
+}
+
 static const struct {
 	const char *module;
 	const char *use;

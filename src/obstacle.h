@@ -5,12 +5,13 @@
 
 #include <stddef.h>
 
+#include "devices.h"
 #include "hook.h"
 #include "kernel.h"
 
 enum { OBSTACLES = 16, OBSTACLE_TEXT = 320 };
 
-/* Zeroed at first; both functions below add to it. */
+/* Zeroed at first; the functions below add to it. */
 struct obstacles {
 	size_t count;
 	char text[OBSTACLES][OBSTACLE_TEXT];
@@ -18,6 +19,10 @@ struct obstacles {
 
 /* Of what the kernel is, and of the privilege. */
 void obstacles__of_kernel(struct obstacles *obstacles, const struct kernel *kernel);
+
+/* Of the VMs that are to be traced. */
+void obstacles__of_vms(struct obstacles *obstacles, const struct devices *devices,
+		       const struct device_choice *choice);
 
 /* Of the hooks of a trace, as hooks__choose chose them. */
 void obstacles__of_hooks(struct obstacles *obstacles, const struct kernel *kernel,

@@ -373,6 +373,13 @@ static void check_together(struct argp_state *state, const struct parser *parser
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --format=csv has rows of packets or segments, and none of "
 			     "flows: --top has text and json");
+	if (options->stacks && options->format == FORMAT_CSV)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --format=csv has no stacks: --stack has text and json");
+	if (options->histogram && options->format == FORMAT_CSV)
+		argp_failure(state, EXIT_USAGE, 0,
+			     "error: --format=csv has no distributions: --histogram has text and "
+			     "json");
 	if (options->what == COMMAND_CHECK && options->format == FORMAT_CSV)
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --format=csv is of packets: check has text and json");

@@ -19,6 +19,7 @@
 #include "obstacle.h"
 #include "report.h"
 #include "summary.h"
+#include "words.h"
 
 enum {
 	POLL_MS = 100,
@@ -29,6 +30,7 @@ enum {
 	LAST_SWEEPS = 10, /* at most: a packet that moves is left to the next one */
 	CLOCK_READINGS = 5,
 	OUTPUT_BYTES = 65536, /* a write at a time */
+	PATIENCE_S = 2, /* from a signal to one that ends vmlat at once */
 	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
 	COLLECT_FLOWS_MS = 1000, /* the kernel has room for some (VMLAT_FLOWS) */
 	COLLECT_S = 10, /* the kernel counts in 32 bits, per CPU and bucket */
@@ -48,14 +50,38 @@ struct trace {
 	pid_t child;
 };
 
-static volatile sig_atomic_t stop_requested, child_ended;
-
-static void on_signal(int signal)
+static __s64 now_ns(clockid_t clock)
 {
-	if (signal == SIGCHLD)
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static volatile sig_atomic_t stop_requested, child_ended;
+static volatile __s64 requested_ns;
+
+/*
+ * Asked again, and not just once more for the same reason (timeout(1) signals the process, and its
+ * group): it hangs in a write to what nobody reads.
+ */
+static bool asked_again(void)
+{
+	return stop_requested &&
+	       now_ns(CLOCK_MONOTONIC) - requested_ns >= PATIENCE_S * 1000000000LL;
+}
+
+static void on_signal(int number)
+{
+	if (number == SIGCHLD) {
 		child_ended = 1;
-	else
+	} else if (asked_again()) {
+		signal(number, SIG_DFL);
+		raise(number);
+	} else if (!stop_requested) {
+		requested_ns = now_ns(CLOCK_MONOTONIC);
 		stop_requested = 1;
+	}
 }
 
 static void catch_signals(void)
@@ -68,14 +94,6 @@ static void catch_signals(void)
 	sigaction(SIGCHLD, &action, NULL);
 	action.sa_handler = SIG_IGN;
 	sigaction(SIGPIPE, &action, NULL);
-}
-
-static __s64 now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
 static void adopt_taps(struct trace *trace)
@@ -163,8 +181,9 @@ static int open_output(struct trace *trace)
 {
 	static char buffer[OUTPUT_BYTES]; /* without one of its own glibc ignores the size */
 	const char *path = trace->options->output;
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : STDOUT_FILENO;
 
-	trace->report.out = path ? fopen(path, "we") : stdout;
+	trace->report.out = !path ? stdout : fd >= 0 ? fdopen(fd, "w") : NULL;
 	if (!trace->report.out) {
 		log_error("--output: cannot create %s: %s", path, strerror(errno));
 		return EXIT_FAILED;
@@ -174,8 +193,21 @@ static int open_output(struct trace *trace)
 	return 0;
 }
 
+/* An earlier capture stays until there is another one. */
+static void empty_output(const struct trace *trace)
+{
+	int fd = fileno(trace->report.out);
+	struct stat file;
+
+	if (trace->options->output && !fstat(fd, &file) && S_ISREG(file.st_mode) &&
+	    ftruncate(fd, 0))
+		log_warn("--output: %s cannot be emptied: %s", trace->options->output,
+			 strerror(errno));
+}
+
 static int open_devices(struct trace *trace)
 {
+	struct obstacles obstacles = { 0 };
 	int error = changes__open(&trace->changes);
 
 	if (!error)
@@ -185,7 +217,11 @@ static int open_devices(struct trace *trace)
 		return EXIT_FAILED;
 	}
 	devices__name_vms(&trace->devices);
-	if (trace->devices.vms_hidden && !trace->options->devices.vms)
+	obstacles__of_vms(&obstacles, &trace->devices, &trace->options->devices);
+	error = obstacles__tell(&obstacles);
+	if (error)
+		return error;
+	if (trace->devices.vms_hidden)
 		log_warn("VMs have no names here: which tap is whose cannot be seen without "
 			 "CAP_SYS_PTRACE (the open files of other users' processes)");
 	for (int i = 0; i < VMLAT_SPARES; i++)
@@ -246,20 +282,17 @@ static int start_command(struct trace *trace)
 static void say_ready(const struct trace *trace)
 {
 	static const char *const directions[] = { "", "TX", "RX", "TX and RX" };
-	char taps[256] = "", nics[256] = "";
+	struct name_list taps = { 0 }, nics = { 0 };
 
 	for (size_t i = 0; i < trace->devices.count; i++) {
 		const struct device *device = &trace->devices.all[i];
-		char *list = device->tap ? taps : nics;
-		size_t length = strlen(list);
 
 		if (devices__chosen(device))
-			snprintf(list + length, 256 - length, "%s%s", length ? ", " : "",
-				 device->name);
+			name_list_add(device->tap ? &taps : &nics, device->name, NULL);
 	}
 	log_info("attached; waiting for %s packets of %s, by %s (Ctrl-C ends)",
-		 directions[trace->options->devices.directions], taps[0] ? taps : "no tap",
-		 nics[0] ? nics : "no NIC");
+		 directions[trace->options->devices.directions], name_list_text(&taps, "no tap"),
+		 name_list_text(&nics, "no NIC"));
 }
 
 static int begin(struct trace *trace)
@@ -267,6 +300,7 @@ static int begin(struct trace *trace)
 	struct timespec start;
 	int error;
 
+	empty_output(trace);
 	clock_gettime(CLOCK_REALTIME, &start);
 	trace->format->header(&trace->report, &start);
 	flush(trace);
@@ -366,6 +400,18 @@ static int collect_statistics(struct trace *trace, struct task *interval, struct
 	return is_due(rest, now) ? collect(trace, summary__collect) : 0;
 }
 
+/* Until the next of these is due, or the trace is over; a sweep is about so often. */
+static int wait_ms(const struct trace *trace, const struct task *interval, __s64 start, __s64 now)
+{
+	__s64 until = now + POLL_MS * 1000000LL;
+
+	if (interval->every && interval->next < until)
+		until = interval->next;
+	if (trace->options->duration_ns && start + (__s64)trace->options->duration_ns < until)
+		until = start + (__s64)trace->options->duration_ns;
+	return until <= now ? 1 : (int)((until - now + 999999) / 1000000);
+}
+
 static int run(struct trace *trace)
 {
 	__s64 start = now_ns(CLOCK_MONOTONIC), now = start, every = trace->options->interval_ns;
@@ -377,7 +423,7 @@ static int run(struct trace *trace)
 	int error = 0;
 
 	while (!error && !finished(trace, now - start)) {
-		error = poll_once(trace, POLL_MS);
+		error = poll_once(trace, wait_ms(trace, &interval, start, now));
 		now = now_ns(CLOCK_MONOTONIC);
 		if (is_due(&sweep, now)) {
 			tracer__expire(trace->tracer, trace->options->timeout_ns);
@@ -465,9 +511,10 @@ static int set_up(struct trace *trace)
 	if (!error)
 		error = open_devices(trace);
 	if (!error)
-		error = open_output(trace);
+		error = open_output(trace); /* which may wait for the other end of a FIFO */
 	if (error)
 		return error;
+	catch_signals();
 	trace->report.options = trace->options;
 	trace->report.kernel = &trace->kernel;
 	trace->report.devices = &trace->devices;
@@ -527,7 +574,6 @@ int trace(const struct options *options)
 	struct trace trace = { .options = options, .format = formats[options->format] };
 	int error, closed;
 
-	catch_signals();
 	error = set_up(&trace);
 	if (!error)
 		error = begin(&trace);

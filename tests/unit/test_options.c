@@ -355,6 +355,11 @@ static void options_that_contradict_each_other_are_wrong(void **state)
 	assert_wrong(LINE("--top=3", "-fcsv"),
 		     "vmlat: error: --format=csv has rows of packets or segments, and none of "
 		     "flows: --top has text and json\n");
+	assert_wrong(LINE("--stack", "-fcsv"),
+		     "vmlat: error: --format=csv has no stacks: --stack has text and json\n");
+	assert_wrong(LINE("-S", "--histogram", "-fcsv"),
+		     "vmlat: error: --format=csv has no distributions: --histogram has text and "
+		     "json\n");
 	assert_wrong(LINE("-q", "-v"),
 		     "vmlat: error: --quiet and --verbose contradict each other\n");
 }
