@@ -25,12 +25,12 @@ GLOBAL int adopt_tap(__u64 address)
 {
 	enum { ETHERNET_DEVICE = 1 }; /* ARPHRD_ETHER, what a tun without frames is not */
 	const struct net_device *device = (const struct net_device *)address;
-	struct vmlat_config *config = (struct vmlat_config *)configuration();
+	struct vmlat_config *config = &settings;
 	struct vmlat_adopted adopted = { .index = VMLAT_INTERFACE_NONE };
 	struct vmlat_interface entry = {};
 	bool chosen;
 
-	if (!config || BPF_CORE_READ(device, type) != ETHERNET_DEVICE)
+	if (BPF_CORE_READ(device, type) != ETHERNET_DEVICE)
 		return 0;
 	entry.device.netns = config->new_taps.netns;
 	entry.device.ifindex = BPF_CORE_READ(device, ifindex);

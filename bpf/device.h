@@ -5,8 +5,9 @@
 
 /*
  * The first queue's qdisc may hand the packet to another CPU. It has no enqueue function when it
- * is noqueue; and a locked one tells of each packet that it keeps, before any CPU can take it
- * (qdisc:qdisc_enqueue under the root lock, 5.15; until 6.19, when a CPU may enqueue for another).
+ * is noqueue; and of each packet that a locked one keeps it is told before any CPU can take it
+ * (qdisc:qdisc_enqueue under the root lock, 5.15, and qdisc_tree_reduce_backlog; until 6.19, when a CPU
+ * may enqueue for another).
  */
 static __always_inline bool may_change_cpu(const struct sk_buff *skb, bool direct)
 {
@@ -145,6 +146,28 @@ static __always_inline int packet_kept(const struct sk_buff *skb)
 	}
 	flight = own_flight(cpu);
 	if (flight && flight->carrier == key_of(skb) && !flight->candidate)
+		publish_flight(flight->slot);
+	return 0;
+}
+
+/*
+ * A qdisc that is full drops others and keeps this one: NET_XMIT_CN, of which qdisc:qdisc_enqueue does
+ * not tell (dev_qdisc_enqueue). Those that do so (fq_codel_enqueue, sfq_enqueue, pfifo_tail_enqueue) tell
+ * the qdiscs above them first, under the root lock. Others call that, too, and then what is in this
+ * call stack is parked, or published, for nothing.
+ */
+static __always_inline int queue_is_cut(void)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct vmlat_flight *flight;
+
+	if (cpu->lane.key) {
+		if (!cpu->lane.candidate && !cpu->lane.driving)
+			leave_call_stack(cpu);
+		return 0;
+	}
+	flight = cpu->occupied ? own_flight(cpu) : NULL;
+	if (flight && !flight->candidate)
 		publish_flight(flight->slot);
 	return 0;
 }
@@ -327,12 +350,12 @@ static __always_inline bool starts_at_end(struct cpu_state *cpu, struct vmlat_fl
 static __always_inline bool drives_in_lane(struct cpu_state *cpu, const struct sk_buff *skb,
 					   const struct net_device *device)
 {
-	const struct vmlat_config *config = configuration();
+	const struct vmlat_config *config = &settings;
 	const struct vmlat_interface *interface;
 	struct vmlat_lane *lane = &cpu->lane;
 	bool tx = lane->direction == VMLAT_TX;
 
-	if (!config || lane->driving || lane->candidate || !skb->skb_iif)
+	if (lane->driving || lane->candidate || !skb->skb_iif)
 		return false;
 	interface = selected_interface(config, device, true);
 	if (!interface)
@@ -355,7 +378,7 @@ static __always_inline bool drives_in_lane(struct cpu_state *cpu, const struct s
 static __noinline int flight_in_driver(void *ctx, struct cpu_state *cpu, const struct sk_buff *skb,
 				       const struct net_device *device)
 {
-	const struct vmlat_config *config = configuration();
+	const struct vmlat_config *config = &settings;
 	const struct vmlat_interface *interface;
 	struct vmlat_flight *flight;
 	struct vmlat_exit *exit;
@@ -364,8 +387,6 @@ static __noinline int flight_in_driver(void *ctx, struct cpu_state *cpu, const s
 	__u32 role;
 	bool end, tap;
 
-	if (!config)
-		return 0;
 	flight = flight_of_skb(cpu, skb, &role);
 	if (flight)
 		cpu->driving_segments = 1;

@@ -121,6 +121,7 @@ static __always_inline bool is_nobodys(const struct cpu_state *cpu, const struct
 enum lane_exit {
 	LANE_AT_ONCE, /* it does not stay there */
 	LANE_MET, /* something else than a time is to be known of it */
+	LANE_LEFT, /* it left its call stack unseen: its skb may be another packet's by now */
 	LANE_REPORTED, /* it is over, and counted */
 };
 
@@ -423,10 +424,8 @@ static __always_inline void send_report(struct cpu_state *cpu, struct vmlat_flig
 
 static __always_inline void report_flight(struct cpu_state *cpu, struct vmlat_flight *flight)
 {
-	const struct vmlat_config *config = configuration();
-
-	if (config && is_wanted(config, flight->outcome, flight->last_ns - flight->begin_ns,
-				flight->remarkable))
+	if (is_wanted(&settings, flight->outcome, flight->last_ns - flight->begin_ns,
+		      flight->remarkable))
 		send_report(cpu, flight);
 }
 
@@ -519,7 +518,8 @@ static __always_inline bool take_flight(struct cpu_state *cpu, struct vmlat_flig
 			return false;
 		if (flight->place == VMLAT_DRIVING && refers_to(&cpu->driving, flight))
 			cpu->driving_skb = 0;
-		flight->place = VMLAT_FREE; /* nor does an interrupt find it (expire) */
+		/* nor does an interrupt end it (expire) */
+		flight->place = flight->shared ? VMLAT_TAKEN : VMLAT_FREE;
 		return true;
 	case VMLAT_PUBLISHED:
 		if (!remove_carrier(flight->carrier))
@@ -853,7 +853,7 @@ static __always_inline void vacate_slot(struct cpu_state *cpu)
 	if (cpu->lane.candidate)
 		cpu->lane.key = 0;
 	if (cpu->lane.key)
-		leave_lane(LANE_MET);
+		leave_lane(LANE_LEFT);
 	if (!cpu->ready)
 		return;
 	slot = slot_at(cpu->slot);

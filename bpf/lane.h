@@ -5,9 +5,10 @@
  * What else may happen to one (an upcall, a queue, a copy, a drop, a report) needs a record: it
  * leaves the lane for this CPU's slot first, and is a flight like any other from there on.
  *
- * A packet that left its call stack unseen is in the lane until the CPU receives another one (or user
- * space finds it there), and its skb may be another packet's by then: of the host's own, since one
- * that was received would have cleared the lane. It was never received, which tells it (is_another).
+ * A packet that left its call stack unseen is in the lane until this CPU receives another one (or user
+ * space finds it there), and its skb may be another packet's by then. One of the host's own was never
+ * received, which tells it (is_another); one that another CPU has received has another buffer: that of
+ * what left unseen stays as it was (LANE_LEFT).
  */
 #ifndef VMLAT_LANE_H
 #define VMLAT_LANE_H
@@ -214,7 +215,7 @@ static __always_inline int evict_lane(struct cpu_state *cpu, enum lane_exit why)
 		cpu->count.lost++;
 		return 0;
 	}
-	if (cpu->lane.candidate && (why == LANE_MET || !cpu->lane.passed))
+	if (cpu->lane.candidate && (why != LANE_AT_ONCE || !cpu->lane.passed))
 		return 0;
 	if (cpu->lane.candidate)
 		cpu->count.started++;
@@ -231,7 +232,7 @@ GLOBAL int leave_lane(__u32 why)
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_lane *lane = &cpu->lane;
 	/* before its first hook, skb_iif is not set; in the driver, it may be anything by now */
-	bool another = why == LANE_MET && !lane->driving && is_another(lane);
+	bool another = (why == LANE_MET || why == LANE_LEFT) && !lane->driving && is_another(lane);
 	struct vmlat_flight *flight = another ? NULL : new_flight(cpu);
 
 	if (!flight)
@@ -298,6 +299,7 @@ static __always_inline __u32 count_lane(struct cpu_state *cpu)
 		cpu->count.uncounted++;
 		return 0;
 	}
+#pragma unroll
 	for (__u32 i = 1; i < VMLAT_LANE_STAMPS; i++) {
 		__u64 ns = lane->stamp[i].ns;
 		__u32 to = lane->stamp[i].stage;
@@ -337,21 +339,20 @@ static __always_inline void report_lane(struct cpu_state *cpu, enum vmlat_outcom
 /* The device took what is in the lane. */
 GLOBAL int finish_lane(void)
 {
-	const struct vmlat_config *config = configuration();
 	struct cpu_state *cpu = this_cpu();
 	struct vmlat_lane *lane = &cpu->lane;
 	__u64 last = lane->visits - 1;
 	__u32 remarkable;
 
 	barrier_var(last);
-	if (!config || last >= VMLAT_LANE_STAMPS)
+	if (last >= VMLAT_LANE_STAMPS)
 		return 0;
 	barrier_var(last);
 	cpu->count.outcomes[VMLAT_COMPLETED]++;
 	if (lane->direction == VMLAT_RX)
 		count_traffic(lane->end_interface, VMLAT_RX, lane->length);
 	remarkable = count_lane(cpu);
-	if (is_wanted(config, VMLAT_COMPLETED, lane->stamp[last].ns - lane->stamp[0].ns,
+	if (is_wanted(&settings, VMLAT_COMPLETED, lane->stamp[last].ns - lane->stamp[0].ns,
 		      remarkable))
 		report_lane(cpu, VMLAT_COMPLETED, remarkable);
 	lane->key = 0;
@@ -364,7 +365,6 @@ GLOBAL int finish_lane(void)
  */
 static __always_inline bool lane_is_taken(struct cpu_state *cpu)
 {
-	const struct vmlat_config *config = configuration();
 	struct vmlat_lane *lane = &cpu->lane;
 
 	if (features.flows || !lane->driving)
@@ -375,7 +375,7 @@ static __always_inline bool lane_is_taken(struct cpu_state *cpu)
 		finish_lane();
 		return true;
 	}
-	if (!config || config->outcomes & 1U << VMLAT_DIVERTED)
+	if (settings.outcomes & 1U << VMLAT_DIVERTED)
 		return false;
 	cpu->count.outcomes[VMLAT_DIVERTED]++;
 	lane->key = 0;

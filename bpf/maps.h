@@ -197,13 +197,8 @@ _Static_assert(__builtin_offsetof(struct cpu_state, lane) ==
 /* By the CPU's number: to find one's own costs less than in a per-CPU map (before 6.10). */
 union vmlat_cpu_room cpus[VMLAT_CPUS] __attribute__((aligned(64)));
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct vmlat_config);
-} settings SEC(".maps");
+/* On lines of its own: next to nobody writes to it while packets pass. */
+struct vmlat_config settings __attribute__((aligned(64)));
 
 /* Sizes of the maps below that hold flights follow --flights. */
 struct {
@@ -409,13 +404,6 @@ static __always_inline struct scratch *scratch_of(struct cpu_state *cpu, __u64 w
 
 	barrier_var(scratch); /* or the compiler adds it up again for each use */
 	return scratch;
-}
-
-static __always_inline const struct vmlat_config *configuration(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&settings, &zero);
 }
 
 #endif

@@ -279,7 +279,9 @@ static __noinline int clear_way(struct cpu_state *cpu, __u64 key)
 
 	if (cpu->lane.candidate)
 		cpu->lane.key = 0;
-	flight = current_flight(cpu);
+	if (cpu->lane.key)
+		leave_lane(LANE_LEFT);
+	flight = own_flight(cpu);
 	if (flight && flight->carrier == key)
 		end_flight(flight->slot, VMLAT_EVICTED, 0);
 	vacate_slot(cpu);
@@ -289,7 +291,7 @@ static __noinline int clear_way(struct cpu_state *cpu, __u64 key)
 /* A packet that is not measured: what was received before it has left this call stack. */
 static __always_inline int pass_by(struct cpu_state *cpu)
 {
-	return cpu->lane.key ? clear_way(cpu, 0) : 0;
+	return cpu->lane.key || cpu->occupied ? clear_way(cpu, 0) : 0;
 }
 
 /* A flight that netif_receive_skb_entry started is on this CPU from here on. */
@@ -320,7 +322,7 @@ static __noinline int drain(struct cpu_state *cpu, const struct vmlat_config *co
 {
 	const struct vmlat_interface *interface;
 
-	if (config && config->armed && early == !!features.receive_entry) {
+	if (config->armed && early == !!features.receive_entry) {
 		interface = selected_interface(config, skb->dev, true);
 		if (!interface || !(interface->roles & VMLAT_ROLE_TAP))
 			return pass_by(cpu);
@@ -334,12 +336,12 @@ static __noinline int drain(struct cpu_state *cpu, const struct vmlat_config *co
 
 static __always_inline int packet_received(void *ctx, const struct sk_buff *skb, bool early)
 {
-	const struct vmlat_config *config = configuration();
+	const struct vmlat_config *config = &settings;
 	struct arrival arrival = { .skb = skb, .early = early };
 	const struct vmlat_interface *interface;
 	struct cpu_state *cpu = this_cpu();
 
-	if (!config || config->armed != VMLAT_ARMED)
+	if (config->armed != VMLAT_ARMED)
 		return drain(cpu, config, skb, early);
 	interface = selected_interface(config, skb->dev, true);
 	if (!interface)

@@ -88,12 +88,11 @@ static __always_inline __u32 inner_offset(const __u8 *udp)
  */
 static __always_inline const __u8 *look_inside(struct segment *key, const __u8 *l4)
 {
-	const struct vmlat_config *config = configuration();
 	const __u8 *ip;
 	__u8 version = 0;
 
-	if (!features.tunnels || !config || key->protocol != PROTOCOL_UDP ||
-	    !is_tunnel_port(config, read_port(l4 + 2)))
+	if (!features.tunnels || key->protocol != PROTOCOL_UDP ||
+	    !is_tunnel_port(&settings, read_port(l4 + 2)))
 		return l4;
 	ip = l4 + inner_offset(l4);
 	__builtin_memset(key, 0, sizeof(*key));

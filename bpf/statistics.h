@@ -53,13 +53,14 @@ static __always_inline __u64 bucket_of(struct cpu_state *cpu, __u64 ns)
 /* True: it is the first in its bucket, or the longest of all. */
 static __always_inline bool count_time(struct vmlat_distribution *times, __u64 ns, __u64 bucket)
 {
-	bool longest = ns > times->max;
+	bool longest;
 
+	barrier_var(times); /* or the compiler adds it up again for each use */
+	longest = ns > times->max;
 	barrier_var(bucket);
 	if (bucket >= VMLAT_BUCKETS)
 		return false;
 	barrier_var(bucket);
-	times->count++;
 	times->sum += ns;
 	if (longest)
 		times->max = ns;

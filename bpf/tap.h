@@ -91,14 +91,14 @@ static __always_inline void settle_call(struct cpu_state *cpu)
 static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct net_device *device,
 					   bool direct, __u16 packets)
 {
-	const struct vmlat_config *config = configuration();
+	const struct vmlat_config *config = &settings;
 	const struct vmlat_interface *interface;
 	const __u32 starts = VMLAT_ROLE_TX_START | VMLAT_ROLE_RX_START;
 	struct tap_call *call;
 	struct cpu_state *cpu;
 	__u32 ifindex;
 
-	if (!config || !device || !config->armed)
+	if (!device || !config->armed)
 		return 0;
 	ifindex = direct ? device->ifindex : BPF_CORE_READ(device, ifindex);
 	if (has_no_role(config, ifindex, starts))

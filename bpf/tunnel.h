@@ -26,19 +26,16 @@ static __always_inline bool starts_as_it_is(struct cpu_state *cpu, struct vmlat_
 
 static __always_inline int packet_unpacked(const struct sk_buff *skb)
 {
-	const struct vmlat_config *config = configuration();
 	struct cpu_state *cpu = this_cpu();
 	enum vmlat_refusal refusal;
 	struct vmlat_flight *flight;
 	__u32 length, role;
 
-	if (!config)
-		return 0;
 	flight = find_flight(cpu, key_of(skb), &role);
 	if (!flight || role != ROLE_ORIGINAL || flight->candidate != VMLAT_PACKED ||
 	    !shares_buffer(flight, skb)) /* skb_iif is cleared by now (skb_scrub_packet) */
 		return 0;
-	refusal = examine(cpu, config, skb, false, &length);
+	refusal = examine(cpu, &settings, skb, false, &length);
 	if (refusal != VMLAT_PASSED) {
 		count_refusal(cpu, refusal);
 		forget_candidate(flight);

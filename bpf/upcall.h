@@ -118,9 +118,7 @@ static __always_inline bool is_waiting(const struct vmlat_flight *flight)
  */
 static __always_inline bool is_answerable(const struct upcall *entry, __u64 now)
 {
-	const struct vmlat_config *config = configuration();
-
-	return !config || now - entry->ns <= VMLAT_ANSWERED_WITHIN * config->timeout_ns ||
+	return now - entry->ns <= VMLAT_ANSWERED_WITHIN * settings.timeout_ns ||
 	       is_waiting(flight_of(&entry->flight));
 }
 
@@ -552,7 +550,6 @@ static __always_inline void original_comes_back(void *ctx, struct cpu_state *cpu
 static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key,
 					     const struct sk_buff *skb)
 {
-	const struct vmlat_config *config = configuration();
 	struct vmlat_flight *flight = NULL;
 	__u64 now = bpf_ktime_get_ns();
 	struct cpu_state *cpu = this_cpu();
@@ -560,8 +557,6 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	enum answer answer = ANSWER_UNKNOWN;
 	__u16 in_port;
 
-	if (!config)
-		return 0;
 	scratch = scratch_of(cpu, THREAD);
 	in_port = port_attribute(key);
 	for (int headers_only = 0; headers_only < 2 && answer == ANSWER_UNKNOWN; headers_only++) {
@@ -572,8 +567,8 @@ static __always_inline int packet_reinjected(void *ctx, const struct nlattr *key
 	}
 	if (!samples_all() && !scratch->flow.family)
 		know_by_mac(&scratch->flow, scratch->content.mac);
-	if (answer != ANSWER_KNOWN && config->armed == VMLAT_ARMED &&
-	    choose_flow(&config->filter, &scratch->flow) == VMLAT_PASSED)
+	if (answer != ANSWER_KNOWN && settings.armed == VMLAT_ARMED &&
+	    choose_flow(&settings.filter, &scratch->flow) == VMLAT_PASSED)
 		cpu->count.unstarted++;
 	if (!flight)
 		return 0;

@@ -244,6 +244,8 @@ int BPF_PROG(net_dev_queue__tp, struct sk_buff *skb)
 
 HOOK(__netif_schedule, (void *qdisc), packet_put_back())
 
+HOOK(qdisc_tree_reduce_backlog, (void *qdisc), queue_is_cut())
+
 HOOK(tun_net_xmit, (struct sk_buff * skb), packet_at_tap(ctx, skb))
 
 /* Qdisc, netdev_queue, skb */
@@ -302,6 +304,15 @@ int fill(struct vmlat_fill *args)
 	return 0;
 }
 
+/* Of a CPU that is offline: what ends elsewhere gives its slot to others, and no more to that one. */
+static __always_inline void take_slot_from(__u64 number, __u32 slot)
+{
+	struct cpu_state *cpu = (struct cpu_state *)&cpus[number & (VMLAT_CPUS - 1)];
+
+	if (cpu->ready && cpu->slot == slot)
+		cpu->ready = cpu->occupied = 0;
+}
+
 /*
  * Run by user space (BPF_PROG_TEST_RUN) for a flight that has been silent for --timeout, or
  * that is still open at the end: on the CPU that knows it, where a place has one.
@@ -324,6 +335,8 @@ int expire(struct vmlat_expire *args)
 	if (flight->place == VMLAT_ON_CPU || flight->place == VMLAT_DRIVING) {
 		if (flight->cpu != cpu->number && !elsewhere)
 			return 0;
+		if (elsewhere)
+			take_slot_from(args->anywhere, flight->slot);
 		flight->cpu = cpu->number;
 	}
 	if (outcome == VMLAT_EXPIRED && flight->left)

@@ -88,7 +88,7 @@ enum vmlat_protocol {
 	VMLAT_ICMP = 4, /* v4 and v6 */
 };
 
-/* The settings map. Written before `armed`; that, tunnel_port and interfaces change in a trace. */
+/* The settings. Written before `armed`; that, tunnel_port and interfaces change in a trace. */
 struct vmlat_config {
 	struct vmlat_filter filter;
 	__u64 threshold_ns;
@@ -110,7 +110,7 @@ struct vmlat_config {
 struct vmlat_features {
 	__u32 stacks;
 	__u32 kfree_skb_reason; /* the tracepoint has the argument (5.17, and some 5.15) */
-	__u32 qdisc_enqueue; /* the tracepoint tells of each packet that a locked qdisc keeps */
+	__u32 qdisc_enqueue; /* it is told of each packet that a locked qdisc keeps */
 	__u32 tunnels; /* there are tunnels on the host: what a NIC receives may have to be unpacked */
 	__u32 receive_entry; /* there is RPS on a tap: TX starts at netif_receive_skb_entry */
 	__u32 bridges; /* there are Linux bridges on the way */

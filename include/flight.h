@@ -97,6 +97,7 @@ enum vmlat_place {
 	VMLAT_DRIVING, /* in a device's driver, on this CPU, until net_dev_xmit */
 	VMLAT_LEAVING, /* the original is no more: by its copies and its segments */
 	VMLAT_PARTED, /* it went up in parts (GSO): by their contents, and by each that came back */
+	VMLAT_TAKEN, /* out of a place, and not yet in the next; its copies go on meanwhile */
 };
 
 /* RX: a packet that is no flight yet, and costs no record if it never becomes one. */

@@ -96,7 +96,6 @@ _Static_assert((int)VMLAT_STAGE_COUNT < (int)VMLAT_STAGES_MAX, "no pair of stage
 #define VMLAT_NO_MIN (~0ULL >> 1)
 
 struct vmlat_distribution {
-	__u64 count;
 	__u64 sum;
 	__u64 min; /* VMLAT_NO_MIN: none so far */
 	__u64 max;
@@ -111,5 +110,17 @@ struct vmlat_statistics {
 	__u64 unkept; /* times that no distribution was left for */
 	struct vmlat_distribution distribution[VMLAT_SEGMENTS];
 };
+
+_Static_assert(sizeof(struct vmlat_statistics) % 8 == 0, "in an array map one follows the other");
+
+/* How many times it has; each one is in a bucket. */
+static inline __u64 vmlat_times(const struct vmlat_distribution *times)
+{
+	__u64 count = 0;
+
+	for (int i = 0; i < VMLAT_BUCKETS; i++)
+		count += times->bucket[i];
+	return count;
+}
 
 #endif

@@ -105,7 +105,9 @@ enum vmlat_hook_kind {
 	  br_multicast_flood)                                                               \
 	X(BR_DEV_QUEUE_PUSH_XMIT, BRIDGE_OUT, BOTH, FUNCTION, FOR_BRIDGES, "bridge",        \
 	  br_dev_queue_push_xmit)                                                           \
-	X(NET_DEV_QUEUE, XMIT, BOTH, TRACEPOINT, STAND_IN, "", net_dev_queue)
+	X(NET_DEV_QUEUE, XMIT, BOTH, TRACEPOINT, STAND_IN, "", net_dev_queue)               \
+	X(QDISC_TREE_REDUCE_BACKLOG, NONE, BOTH, FUNCTION, SHORTCUT, "",                    \
+	  qdisc_tree_reduce_backlog)
 /* clang-format on */
 
 enum vmlat_hook {

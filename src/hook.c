@@ -161,6 +161,9 @@ struct hook_choice hook__choose(const struct kernel *kernel, enum vmlat_hook id,
 		return missing("another CPU may enqueue the packet");
 	if (hooks[id].kind == VMLAT_TRACEPOINT)
 		return choose_tracepoint(kernel, id);
+	if (id == VMLAT_HOOK_QDISC_TREE_REDUCE_BACKLOG &&
+	    !hook__choose(kernel, VMLAT_HOOK_QDISC_ENQUEUE, mode).attach)
+		return missing("without qdisc_enqueue it is of no use");
 	no_function = why_no_function(kernel, id);
 	if (no_function)
 		return missing(no_function);

@@ -167,7 +167,7 @@ int statistics__add(struct statistics *statistics, const struct device *tap, uns
 		return -ENOMEM;
 	for (int i = 0; i < VMLAT_BUCKETS; i++)
 		segment->times.bucket[i] += times->bucket[i];
-	add_range(&segment->times, times->count, times->sum, times->min, times->max);
+	add_range(&segment->times, vmlat_times(times), times->sum, times->min, times->max);
 	return 0;
 }
 

@@ -189,9 +189,10 @@ static int load_object(struct tracer *tracer, struct kernel *kernel, const struc
 	tracer->object->rodata->features = (struct vmlat_features){
 		.stacks = options->stacks,
 		.kfree_skb_reason = kernel->drop_reasons,
-		/* one that passes the queue by may be put back all the same */
+		/* one that passes the queue by may be put back, or be kept by a full one, untold */
 		.qdisc_enqueue = tracer->hooks[VMLAT_HOOK_QDISC_ENQUEUE].attach &&
-				 tracer->hooks[VMLAT_HOOK_NETIF_SCHEDULE].attach,
+				 tracer->hooks[VMLAT_HOOK_NETIF_SCHEDULE].attach &&
+				 tracer->hooks[VMLAT_HOOK_QDISC_TREE_REDUCE_BACKLOG].attach,
 		.tunnels = !!tracer->hooks[VMLAT_HOOK_GRO_CELLS_RECEIVE].attach,
 		.attached = attached_hooks(tracer),
 		.sample_below = (1ULL << 32) / options->sample,
@@ -341,18 +342,6 @@ static void fill_cpus(struct tracer *tracer)
 	}
 }
 
-static int map_settings(struct tracer *tracer)
-{
-	void *memory = mmap(NULL, page_align(sizeof(*tracer->config)), PROT_READ | PROT_WRITE,
-			    MAP_SHARED, bpf_map__fd(tracer->object->maps.settings), 0);
-
-	if (memory == MAP_FAILED)
-		return -errno;
-	tracer->config = memory;
-	tracer->stride = (bpf_map__value_size(tracer->object->maps.flights) + 7) / 8 * 8;
-	return 0;
-}
-
 static int handle_record(void *context, void *data, size_t size)
 {
 	const struct tracer *tracer = context;
@@ -368,10 +357,10 @@ static int handle_record(void *context, void *data, size_t size)
 
 static int fill(struct tracer *tracer, const struct options *options, const struct devices *devices)
 {
-	int error = map_settings(tracer);
+	int error;
 
-	if (error)
-		return error;
+	tracer->config = &tracer->object->bss->settings;
+	tracer->stride = (bpf_map__value_size(tracer->object->maps.flights) + 7) / 8 * 8;
 	tracer->config->filter = options->filter;
 	tracer->config->threshold_ns = options->threshold_ns;
 	tracer->config->outcomes = options->outcomes;
@@ -486,8 +475,6 @@ static void unload(struct tracer *tracer)
 	unmap_flights(tracer);
 	if (tracer->parked)
 		munmap((void *)tracer->parked, parked_bytes(tracer));
-	if (tracer->config)
-		munmap(tracer->config, page_align(sizeof(*tracer->config)));
 	vmlat_bpf__destroy(tracer->object);
 	tracer->ring = NULL;
 	tracer->collector = NULL;

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import time
 
 import lab
 import vmlat
@@ -47,6 +49,19 @@ def an_output_that_cannot_be_written_is_a_failure():
     status, _, err = vmlat.fails("-f", "json", "-t", "0.1", "-o", "/dev/full")
     equal(f"status; it says {err}", status, 1)
     ensure("/dev/full" in err, f"stderr: {err}")
+    status, _, err = vmlat.fails("-f", "json", "-t", "0.1", preexec_fn=lambda: os.close(1))
+    equal(f"status of a closed stdout; it says {err}", status, 1)
+    ensure("cannot write to stdout" in err, f"stderr: {err}")
+
+
+@case
+def a_trace_that_is_refused_leaves_an_earlier_capture_as_it_was():
+    path = f"{vmlat.DIRECTORY}/earlier"
+    with open(path, "w", encoding="ascii") as file:
+        file.write("a capture\n")
+    check_refusal(["-o", path], 3, "net_dev_xmit", env={**os.environ, "VMLAT_DENY": "net_dev_xmit"})
+    with open(path, encoding="ascii") as file:
+        equal("the earlier capture", file.read(), "a capture\n")
 
 
 @case
@@ -94,6 +109,29 @@ def sigint_and_sigterm_end_a_trace_in_order():
             lab.deliver(web1, peer, 10, dst_port=port)
             trace.finish(by)
         equal(f"reports before {by.name}", len(trace.packets), 10)
+
+
+def is_writing_to_stdout(pid):
+    with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
+        return file.read().startswith("1 0x1 ")  # of x86-64
+
+
+@case
+def a_second_signal_ends_what_hangs_in_a_write():
+    nobody_reads, full = os.pipe()
+    os.set_blocking(full, False)
+    os.write(full, bytes(1 << 16))  # all that a pipe has room for
+    os.set_blocking(full, True)
+    with subprocess.Popen([vmlat.PROGRAM, *TX, "-q"], stdout=full) as process:
+        lab.wait_for("it to write", lambda: is_writing_to_stdout(process.pid))
+        for _ in range(2):  # as timeout(1) does
+            process.send_signal(signal.SIGTERM)
+        time.sleep(2.5)
+        equal("status after the first signal", process.poll(), None)
+        process.send_signal(signal.SIGTERM)
+        equal("status", process.wait(30), -signal.SIGTERM)
+    os.close(full)
+    os.close(nobody_reads)
 
 
 @case

@@ -2,6 +2,9 @@
 """Two CPUs: packets that cross from one to the other, or come by both at once, are told apart."""
 import contextlib
 import os
+import socket
+import threading
+import time
 
 import frames
 import lab
@@ -190,3 +193,70 @@ def maps_that_are_swapped_while_two_cpus_count_lose_no_packet_and_count_none_twi
           [packets["completed"]] * len(WAY))
     swaps = sum(bool(one["segments"]) for one in trace.statistics[:-1])
     ensure(swaps >= 5, f"only {swaps} intervals had packets")
+
+
+@contextlib.contextmanager
+def full_queue():
+    """It has room for eight, and sends one each 10 ms or so."""
+    with lab.qdisc("handle", "1:", "tbf", "rate", "80kbit", "burst", 1600, "limit", 100000):
+        lab.run("tc", "qdisc", "add", "dev", "eth0", "parent", "1:", "handle", "2:", "fq_codel",
+                "limit", 8)
+        yield
+
+
+def send_from_the_host(ended):
+    """By CPU 0, which so is the one that takes packets out of the queue."""
+    os.sched_setaffinity(0, [0])
+    frame = frames.ethernet(tap9, peer, 0x88b5, bytes(60))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind(("eth0", 0))
+        while not ended.wait(0.002):
+            with contextlib.suppress(OSError):  # what has no room
+                sender.send(frame)
+
+
+@contextlib.contextmanager
+def by_cpu(cpu):
+    """What this thread does meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, [cpu])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def in_thread(function):
+    ended = threading.Event()
+    thread = threading.Thread(target=function, args=[ended])
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@two_cpus_case
+def what_a_full_queue_keeps_leaves_on_the_other_cpu_and_is_followed():
+    """fq_codel drops others and keeps the last one of each burst, of which no tracepoint tells."""
+    port, bursts, each = lab.port(), 20, 30
+    with tap9.added():
+        lab.flush()
+        lab.warm(tap9, peer, dst_port=lab.port())
+        with full_queue(), vmlat.trace("-d", "tx", "-p", "eth0", "-i", "tap9", "--timeout", 3) as trace:
+            with in_thread(send_from_the_host), by_cpu(1), frames.end_of("tap9") as device:
+                for _ in range(bursts):
+                    for packet in packets_of(tap9, port, each):
+                        os.write(device, packet)
+                    time.sleep(0.3)
+            lab.wait_for("the queue to run empty", lambda: not lab.qdisc_root()["qlen"])
+    packets = trace.end["packets"]
+    equal("started", packets["started"], bursts * each)
+    check_outcomes(trace, started=bursts * each, completed=packets["completed"],
+                   dropped=bursts * each - packets["completed"])
+    ensure(packets["completed"] >= bursts, f"not one of each burst has left: {packets}")
+    ensure(packets["dropped"] > bursts, f"the queue was not full: {packets}")
+    crossed = sum(len(set(cpus(p))) == 2 for p in trace.packets if p["outcome"] == "completed")
+    ensure(crossed > bursts, f"{crossed} packets left on the other CPU")

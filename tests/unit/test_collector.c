@@ -4,15 +4,16 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "config.h"
 #include "times.h"
 
-enum { CPUS = 2, MAPS = 8, FIRST_FD = 1000, OUTER_FD = 999 };
+enum { CPUS = 2, MAPS = 8, OUTER_FD = 999, VALUES = CPUS * sizeof(struct vmlat_statistics) };
 
-/* The kernel's maps. */
-static struct vmlat_statistics values[MAPS][CPUS];
-static int created, outer[VMLAT_INTERFACES + 1], updates;
+/* The kernel's maps, by the order in which they were made; `outer` has 1 more, 0: none. */
+static struct vmlat_statistics *values[MAPS];
+static int created, fds[MAPS], outer[VMLAT_INTERFACES + 1], updates;
 static int create_error, outer_error; /* errno; 0: it works */
 static void (*before_swap)(void); /* what happens until a map is exchanged */
 static void (*after_swap)(void); /* and until the update that does it returns */
@@ -25,10 +26,26 @@ int bpf_map_create(enum bpf_map_type type, const char *name, __u32 key_size, __u
 	assert_int_equal(key_size, sizeof(__u32));
 	assert_int_equal(value_size, sizeof(struct vmlat_statistics));
 	assert_int_equal(max_entries, CPUS);
-	assert_null(opts);
+	assert_int_equal(opts->map_flags, BPF_F_MMAPABLE);
 	errno = create_error;
+	if (create_error)
+		return -1;
 	assert_in_range(created, 0, MAPS - 1);
-	return create_error ? -1 : FIRST_FD + created++;
+	fds[created] = memfd_create(name, 0);
+	assert_int_equal(ftruncate(fds[created], VALUES), 0);
+	values[created] = mmap(NULL, VALUES, PROT_READ | PROT_WRITE, MAP_SHARED, fds[created], 0);
+	assert_true(values[created] != MAP_FAILED);
+	return fds[created++];
+}
+
+/* Its place among the values. */
+static int map_of(int fd)
+{
+	for (int i = created - 1; i >= 0; i--) /* numbers are used again */
+		if (fds[i] == fd)
+			return i;
+	fail_msg("%d is no map", fd);
+	return -1;
 }
 
 int bpf_map__fd(const struct bpf_map *map)
@@ -40,7 +57,7 @@ int bpf_map__fd(const struct bpf_map *map)
 int bpf_map__set_inner_map_fd(struct bpf_map *map, int fd)
 {
 	(void)map;
-	assert_int_equal(fd, FIRST_FD);
+	assert_int_equal(map_of(fd), 0);
 	return 0;
 }
 
@@ -49,27 +66,18 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	__u32 number = *(const __u32 *)key;
 
 	assert_int_equal(flags, BPF_ANY);
-	if (fd != OUTER_FD) {
-		memcpy(&values[fd - FIRST_FD][number], value, sizeof(**values));
-		return 0;
-	}
+	assert_int_equal(fd, OUTER_FD);
 	if (before_swap && number != VMLAT_TAKEN_OUT)
 		before_swap();
 	errno = outer_error;
 	if (outer_error)
 		return -1;
-	outer[number] = *(const int *)value;
+	outer[number] = map_of(*(const int *)value) + 1;
 	if (number == VMLAT_TAKEN_OUT)
 		return 0;
 	updates++;
 	if (after_swap)
 		after_swap();
-	return 0;
-}
-
-int bpf_map_lookup_elem(int fd, const void *key, void *value)
-{
-	memcpy(value, &values[fd - FIRST_FD][*(const __u32 *)key], sizeof(**values));
 	return 0;
 }
 
@@ -86,7 +94,7 @@ static void measure(__u32 interface, unsigned int on_cpu, unsigned int pair, __u
 	struct vmlat_statistics *value;
 
 	assert_int_not_equal(outer[interface], 0);
-	value = &values[outer[interface] - FIRST_FD][on_cpu];
+	value = &values[outer[interface] - 1][on_cpu];
 	if (!value->segment[pair] && value->segments == VMLAT_SEGMENTS) {
 		value->unkept++;
 		return;
@@ -108,7 +116,7 @@ static void hand(void *context, size_t index, unsigned int pair,
 	struct handed *handed = context;
 
 	assert_in_range(index, 0, 1);
-	handed->count[index] += times->count;
+	handed->count[index] += vmlat_times(times);
 	handed->sum += times->sum;
 	handed->pair = pair;
 }
@@ -135,7 +143,6 @@ static int set_up(void **state)
 {
 	struct collector *collector;
 
-	memset(values, 0, sizeof(values));
 	memset(outer, 0, sizeof(outer));
 	created = updates = create_error = outer_error = 0;
 	before_swap = after_swap = NULL;
@@ -150,6 +157,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	collector__close(*state);
+	for (int i = 0; i < created; i++)
+		munmap(values[i], VALUES);
 	return 0;
 }
 
@@ -238,13 +247,13 @@ static void a_map_has_the_number_of_the_interval_that_it_is_put_in_for(void **st
 	struct collector *collector = *state;
 
 	assert_int_equal(collector__interval(collector), 1);
-	assert_int_equal(values[outer[0] - FIRST_FD][CPUS - 1].interval, 1);
+	assert_int_equal(values[outer[0] - 1][CPUS - 1].interval, 1);
 	measure(0, 0, 3, 10);
 	take(collector);
 	assert_int_equal(collector__interval(collector), 2);
-	assert_int_equal(values[outer[0] - FIRST_FD][CPUS - 1].interval, 2);
-	assert_int_equal(values[outer[0] - FIRST_FD][0].segments, VMLAT_TOTALS);
-	assert_int_equal(values[outer[1] - FIRST_FD][0].interval, 1); /* nothing was measured */
+	assert_int_equal(values[outer[0] - 1][CPUS - 1].interval, 2);
+	assert_int_equal(values[outer[0] - 1][0].segments, VMLAT_TOTALS);
+	assert_int_equal(values[outer[1] - 1][0].interval, 1); /* nothing was measured */
 }
 
 /* Whose it is is told later. */
@@ -285,15 +294,15 @@ static void what_comes_during_a_take_is_of_the_interval_that_its_map_says(void *
 	assert_int_equal(collector__take(growing, is_known, hand_and_add, &handed, &unkept), 0);
 	assert_int_equal(handed.count[0], 1);
 	assert_int_equal(handed.count[1], 0);
-	assert_int_equal(values[outer[1] - FIRST_FD][0].interval, collector__interval(growing));
+	assert_int_equal(values[outer[1] - 1][0].interval, collector__interval(growing));
 	assert_int_equal(take(growing).count[1], 1);
 }
 
 static void times_without_room_are_added_up(void **state)
 {
 	measure(0, 0, 3, 10);
-	values[outer[0] - FIRST_FD][0].unkept = 4;
-	values[outer[0] - FIRST_FD][1].unkept = 3;
+	values[outer[0] - 1][0].unkept = 4;
+	values[outer[0] - 1][1].unkept = 3;
 	take(*state);
 	assert_int_equal(unkept, 7);
 }

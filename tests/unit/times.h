@@ -24,13 +24,12 @@ static inline __u64 random_time(__u32 *state, unsigned int bits)
 
 static inline void add_time(struct vmlat_distribution *times, __u64 ns)
 {
-	times->bucket[vmlat_bucket(ns)]++;
-	times->sum += ns;
-	if (!times->count || ns < times->min)
+	if (!vmlat_times(times) || ns < times->min)
 		times->min = ns;
 	if (ns > times->max)
 		times->max = ns;
-	times->count++;
+	times->bucket[vmlat_bucket(ns)]++;
+	times->sum += ns;
 }
 
 #endif
