@@ -306,15 +306,11 @@ static __always_inline __u32 count_lane(struct cpu_state *cpu)
 
 		if (i >= visits)
 			break;
-		count_in(statistics, pairs + vmlat_pair(from, to), ns - before,
-			 bucket_of(cpu, ns - before));
+		count_in(statistics, pairs + vmlat_pair(from, to), ns - before);
 		before = ns;
 		from = to;
 	}
-	return count_in(statistics, pairs + VMLAT_TOTAL, before - begin,
-			bucket_of(cpu, before - begin))
-		       ? statistics->interval
-		       : 0;
+	return count_in(statistics, pairs + VMLAT_TOTAL, before - begin) ? statistics->interval : 0;
 }
 
 /* Its record, made for this alone. It is counted already. */

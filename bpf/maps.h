@@ -180,7 +180,6 @@ struct cpu_state {
 	__u64 joining; /* skb that a reassembly has in hand */
 	__u64 keeping; /* skb that a bridge keeps for the host, while its copies go on */
 	__u64 keeping_one; /* there is only one copy */
-	volatile __u64 bucket; /* see bucket_of */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
 	union {

@@ -43,16 +43,10 @@ static __always_inline struct vmlat_statistics *statistics_of(struct cpu_state *
 	return cpus ? bpf_map_lookup_elem(cpus, &number) : NULL;
 }
 
-/* Through memory: of its many ways to a bucket the verifier goes on with one. Softirqs are off. */
-static __always_inline __u64 bucket_of(struct cpu_state *cpu, __u64 ns)
-{
-	cpu->bucket = vmlat_bucket(ns);
-	return cpu->bucket;
-}
-
 /* True: it is the first in its bucket, or the longest of all. */
-static __always_inline bool count_time(struct vmlat_distribution *times, __u64 ns, __u64 bucket)
+static __always_inline bool count_time(struct vmlat_distribution *times, __u64 ns)
 {
+	__u64 bucket = vmlat_bucket(ns);
 	bool longest;
 
 	barrier_var(times); /* or the compiler adds it up again for each use */
@@ -122,8 +116,7 @@ static __always_inline void order_visits(const struct vmlat_flight *flight)
 GLOBAL int count_flow(__u32 slot, __u32 interface); /* flows.h */
 
 /* As count_time, also for the first time of a pair. */
-static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 pair, __u64 ns,
-				     __u64 bucket)
+static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 pair, __u64 ns)
 {
 	struct vmlat_distribution *times = distribution_of(statistics, pair);
 
@@ -132,7 +125,7 @@ static __always_inline bool count_in(struct vmlat_statistics *statistics, __u32 
 		times = distribution_of(statistics, pair);
 	}
 	if (times)
-		return count_time(times, ns, bucket);
+		return count_time(times, ns);
 	statistics->unkept++;
 	return false;
 }
@@ -169,7 +162,7 @@ GLOBAL int count_visit(__u32 row, __u32 interval, __u32 slot, __u32 n)
 	to = from + 1;
 	return count_in(statistics,
 			vmlat_pair_of(flight->direction, vmlat_pair(from->stage, to->stage)),
-			to->ns - from->ns, bucket_of(cpu, to->ns - from->ns));
+			to->ns - from->ns);
 }
 
 /* A completed flight: all times of a packet go to the same statistics. */
@@ -187,8 +180,7 @@ static __always_inline void count_flight(struct cpu_state *cpu, struct vmlat_fli
 		return;
 	}
 	interval = statistics->interval;
-	if (count_in(statistics, vmlat_pair_of(flight->direction, VMLAT_TOTAL), ns,
-		     bucket_of(cpu, ns)))
+	if (count_in(statistics, vmlat_pair_of(flight->direction, VMLAT_TOTAL), ns))
 		flight->remarkable = interval;
 	for (__u32 i = 1; i < VMLAT_VISITS && i < flight->visits; i++)
 		count_visit(row, interval, flight->slot, i);

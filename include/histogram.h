@@ -17,8 +17,8 @@
 /*
  * Times below two octaves of steps have a bucket each; from there on each octave is cut into steps
  * of one width. The value that stands for a bucket (vmlat_bucket_value) is less than 1.6 % away
- * from each that fell into it. Steps are a power of two, so that a bucket is found by shifts of
- * constant widths: a BPF program finds no highest bit, and multiplies less cheaply.
+ * from each that fell into it. Steps are a power of two, so that a bucket is found by a shift; how far
+ * is in a table, for a BPF program finds no highest bit.
  */
 enum {
 	VMLAT_STEP_BITS = 5,
@@ -28,33 +28,42 @@ enum {
 	VMLAT_BUCKETS = VMLAT_EXACT + (VMLAT_LAST_OCTAVE - VMLAT_STEP_BITS) * VMLAT_STEPS,
 };
 
+enum { VMLAT_TABLE_BITS = 8 };
+
+/* How often a number has to be halved to be below 2. */
+static const __u8 vmlat_halvings[1 << VMLAT_TABLE_BITS] = {
+	[2 ... 3] = 1,	 [4 ... 7] = 2,	   [8 ... 15] = 3,    [16 ... 31] = 4,
+	[32 ... 63] = 5, [64 ... 127] = 6, [128 ... 255] = 7,
+};
+
+/* The table is asked for what is above so many bits of a time. */
+enum {
+	VMLAT_SHORT = VMLAT_STEP_BITS,
+	VMLAT_USUAL = VMLAT_SHORT + VMLAT_TABLE_BITS,
+	VMLAT_LONG = VMLAT_USUAL + VMLAT_TABLE_BITS,
+	VMLAT_LONGER = VMLAT_LONG + VMLAT_TABLE_BITS,
+	VMLAT_LONGEST = VMLAT_LONGER + VMLAT_TABLE_BITS,
+};
+
 /* The bucket that a time falls into. */
 static inline __u32 vmlat_bucket(__u64 ns)
 {
-	__u32 bucket = 0;
+	__u64 halvings, above;
 
-	/*
-	 * Halved so often that it is below VMLAT_EXACT, each time VMLAT_STEPS buckets further on. One
-	 * branch for both: the compiler would make two of it, and a shift of a variable width.
-	 */
-#define VMLAT_HALVE(times)                       \
-	if (ns >> (VMLAT_STEP_BITS + (times))) { \
-		ns >>= (times);                  \
-		bucket += (times)*VMLAT_STEPS;   \
-		asm volatile("" : "+r"(ns));     \
-	}
-	if (ns >> (VMLAT_STEP_BITS + 16)) { /* few times are that long */
+	/* halved so often it is below VMLAT_EXACT, each time VMLAT_STEPS buckets further on */
+	if (ns < 1ULL << VMLAT_USUAL) {
+		halvings = vmlat_halvings[ns >> VMLAT_SHORT];
+	} else if (ns < 1ULL << VMLAT_LONG) {
+		halvings = VMLAT_TABLE_BITS + vmlat_halvings[ns >> VMLAT_USUAL];
+	} else {
 		if (ns >> (VMLAT_LAST_OCTAVE + 1))
 			return VMLAT_BUCKETS - 1;
-		VMLAT_HALVE(32)
-		VMLAT_HALVE(16)
+		above = ns >> VMLAT_LONGEST  ? VMLAT_LONGEST
+			: ns >> VMLAT_LONGER ? VMLAT_LONGER
+					     : VMLAT_LONG;
+		halvings = above - VMLAT_STEP_BITS + vmlat_halvings[(__u8)(ns >> above)];
 	}
-	VMLAT_HALVE(8)
-	VMLAT_HALVE(4)
-	VMLAT_HALVE(2)
-	VMLAT_HALVE(1)
-#undef VMLAT_HALVE
-	return bucket + ns;
+	return halvings * VMLAT_STEPS + (ns >> halvings);
 }
 
 /* The shortest time that falls into the bucket; of VMLAT_BUCKETS: the first beyond the last. */

@@ -110,7 +110,7 @@ static const struct vmlat_distribution *counted(const struct vmlat_statistics *s
 
 static bool count_one(struct vmlat_statistics *statistics, unsigned int pair, __u64 ns)
 {
-	return count_in(statistics, pair, ns, bucket_of(cpu, ns));
+	return count_in(statistics, pair, ns);
 }
 
 static void times_are_counted_exactly(void **state)
