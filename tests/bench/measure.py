@@ -283,13 +283,13 @@ def taps_and_memory():
         start, before = time.monotonic(), memory()
         with vmlat(["-p", NIC, "-i", ",".join(names[:count]), *SUMMARY]) as running:
             ready = time.monotonic() - start
-            tell(f"TX, {count} taps traced both ways", round(per_packet(TRAFFIC["tx"]) - base),
+            tell(f"TX, {count} tap{'s' * (count > 1)} traced both ways", round(per_packet(TRAFFIC["tx"]) - base),
                  "instructions a packet")
             if count == 10:
                 tell("from start to ready", round(ready, 2), "s")
                 tell("maps, 10 taps, 16 CPUs", memory() - before, "KiB")
                 tell("the program, 10 taps", resident(running), "KiB")
-                tell("the same at its most, at its start", lab.kib_of(running, "VmHWM"), "KiB")
+                tell("the program at its most, while it starts, 10 taps", lab.kib_of(running, "VmHWM"), "KiB")
             start = time.monotonic()
         if count == 10:
             tell("from SIGINT to the end", round(time.monotonic() - start, 2), "s")
@@ -325,8 +325,8 @@ def burst():
             result = load(TRAFFIC["tx"], 99840, 0, 3_000_000)
         end = json.loads(run("tail", "-n", 1, OUTPUT))
         rate = round(1e9 * result["count"] / result["took_ns"])
-        tell(f"burst of {result['count']} at {rate} a second, {mode}, each as JSON",
-             end["events"]["lost"], "reports lost")
+        tell(f"burst of {result['count']}, {mode}, each as JSON", end["events"]["lost"],
+             f"reports lost, at {rate:,} a second")
 
 
 # --- the host ---
