@@ -180,6 +180,25 @@ static void a_tracepoint_is_attached_to_when_the_kernel_has_it(void **state)
 	kernel__close(&kernel);
 }
 
+/* It tells what the tracepoint leaves out. */
+static void what_completes_another_hook_is_of_no_use_without_that(void **state)
+{
+	struct kernel kernel = { .kprobes = true };
+
+	(void)state;
+	kernel.symbols = host_symbols("ffffffff81000100 T qdisc_tree_reduce_backlog\n");
+	kernel.btf = host_btf();
+	assert_choice(&kernel, VMLAT_HOOK_QDISC_TREE_REDUCE_BACKLOG, ATTACH_KPROBE, NULL,
+		      "without qdisc_enqueue it is of no use");
+	add_tracepoint(kernel.btf, "qdisc_enqueue");
+	assert_choice(&kernel, VMLAT_HOOK_QDISC_TREE_REDUCE_BACKLOG, ATTACH_KPROBE, "kprobe",
+		      "qdisc_tree_reduce_backlog__kprobe");
+	kernel.deferred_enqueue = true;
+	assert_choice(&kernel, VMLAT_HOOK_QDISC_TREE_REDUCE_BACKLOG, ATTACH_KPROBE, NULL,
+		      "without qdisc_enqueue it is of no use");
+	kernel__close(&kernel);
+}
+
 static void a_function_with_btf_gets_fentry(void **state)
 {
 	struct kernel kernel = some_kernel();
@@ -683,6 +702,7 @@ int main(void)
 		cmocka_unit_test(there_is_room_for_every_module_of_a_hook),
 		cmocka_unit_test(a_return_belongs_to_a_function_of_the_same_name),
 		cmocka_unit_test(a_tracepoint_is_attached_to_when_the_kernel_has_it),
+		cmocka_unit_test(what_completes_another_hook_is_of_no_use_without_that),
 		cmocka_unit_test(a_function_with_btf_gets_fentry),
 		cmocka_unit_test(a_function_without_btf_gets_a_kprobe),
 		cmocka_unit_test(kprobe_is_taken_when_asked_for),
