@@ -100,6 +100,7 @@ static __always_inline bool queued_in_lane(struct cpu_state *cpu, const struct s
 		return false;
 	if (may_change_cpu(skb, direct))
 		leave_call_stack(cpu);
+	cpu->queueing = key_of(skb);
 	return true;
 }
 
@@ -117,8 +118,11 @@ static __noinline int flight_queued(void *ctx, struct cpu_state *cpu, const stru
 	note_output(flight, role, skb);
 	if (flight->direction == VMLAT_TX)
 		visit_device(ctx, cpu, flight, role, VMLAT_STAGE_XMIT, hook, bpf_ktime_get_ns());
-	if (role == ROLE_ORIGINAL && may_change_cpu(skb, false))
+	if (role != ROLE_ORIGINAL)
+		return 0;
+	if (may_change_cpu(skb, false))
 		publish_flight(flight->slot);
+	cpu->queueing = key_of(skb);
 	return 0;
 }
 
@@ -150,24 +154,37 @@ static __always_inline int packet_kept(const struct sk_buff *skb)
 	return 0;
 }
 
+/* It has passed xmit, where its direction has that. */
+static __always_inline bool is_at_queue(const struct vmlat_lane *lane)
+{
+	__u64 last = lane->visits - 1;
+
+	barrier_var(last);
+	if (last >= VMLAT_LANE_STAMPS)
+		return false;
+	barrier_var(last);
+	return lane->direction == VMLAT_RX || lane->stamp[last].stage == VMLAT_STAGE_XMIT;
+}
+
 /*
- * A qdisc that is full drops others and keeps this one: NET_XMIT_CN, of which qdisc:qdisc_enqueue does
- * not tell (dev_qdisc_enqueue). Those that do so (fq_codel_enqueue, sfq_enqueue, pfifo_tail_enqueue) tell
- * the qdiscs above them first, under the root lock. Others call that, too, and then what is in this
- * call stack is parked, or published, for nothing.
+ * A qdisc that is full may drop others and keep this one: NET_XMIT_CN, of which qdisc:qdisc_enqueue does
+ * not tell (dev_qdisc_enqueue). Most that do so tell the qdiscs above them first, under the root lock
+ * (fq_codel_enqueue, sfq_enqueue, pfifo_tail_enqueue; not hhf_enqueue and skbprio_enqueue). Others call
+ * that, too, with other packets in hand: then it is parked, or published, for nothing.
  */
 static __always_inline int queue_is_cut(void)
 {
 	struct cpu_state *cpu = this_cpu();
+	struct vmlat_lane *lane = &cpu->lane;
 	struct vmlat_flight *flight;
 
-	if (cpu->lane.key) {
-		if (!cpu->lane.candidate && !cpu->lane.driving)
+	if (lane->key && lane->key == cpu->queueing) {
+		if (!lane->candidate && !lane->driving && is_at_queue(lane) && !is_another(lane))
 			leave_call_stack(cpu);
 		return 0;
 	}
 	flight = cpu->occupied ? own_flight(cpu) : NULL;
-	if (flight && !flight->candidate)
+	if (flight && flight->carrier == cpu->queueing && !flight->candidate)
 		publish_flight(flight->slot);
 	return 0;
 }

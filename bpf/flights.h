@@ -859,7 +859,8 @@ static __always_inline void vacate_slot(struct cpu_state *cpu)
 	slot = slot_at(cpu->slot);
 	if (!slot)
 		return;
-	if (slot->flight.place == VMLAT_DRIVING)
+	/* a thread may have one in hand */
+	if (slot->flight.place == VMLAT_DRIVING || slot->flight.place == VMLAT_TAKEN)
 		cpu->ready = cpu->occupied = 0;
 	else if (slot->flight.place == VMLAT_ON_CPU && !slot->flight.candidate)
 		publish_late(&slot->flight);

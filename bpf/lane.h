@@ -299,7 +299,7 @@ static __always_inline __u32 count_lane(struct cpu_state *cpu)
 		cpu->count.uncounted++;
 		return 0;
 	}
-#pragma unroll
+#pragma unroll /* a fifth less for each segment */
 	for (__u32 i = 1; i < VMLAT_LANE_STAMPS; i++) {
 		__u64 ns = lane->stamp[i].ns;
 		__u32 to = lane->stamp[i].stage;

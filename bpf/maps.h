@@ -180,6 +180,7 @@ struct cpu_state {
 	__u64 joining; /* skb that a reassembly has in hand */
 	__u64 keeping; /* skb that a bridge keeps for the host, while its copies go on */
 	__u64 keeping_one; /* there is only one copy */
+	__u64 queueing; /* skb that came to a queue last, which tells if it keeps it */
 	volatile __u64 pointer; /* see number_of */
 	volatile __u64 pointer_in_thread;
 	union {
@@ -196,7 +197,7 @@ _Static_assert(__builtin_offsetof(struct cpu_state, lane) ==
 /* By the CPU's number: to find one's own costs less than in a per-CPU map (before 6.10). */
 union vmlat_cpu_room cpus[VMLAT_CPUS] __attribute__((aligned(64)));
 
-/* On lines of its own: next to nobody writes to it while packets pass. */
+/* It begins on a line of its own: next to nobody writes to it while packets pass. */
 struct vmlat_config settings __attribute__((aligned(64)));
 
 /* Sizes of the maps below that hold flights follow --flights. */

@@ -30,7 +30,7 @@ enum {
 	LAST_SWEEPS = 10, /* at most: a packet that moves is left to the next one */
 	CLOCK_READINGS = 5,
 	OUTPUT_BYTES = 65536, /* a write at a time */
-	PATIENCE_S = 2, /* from a signal to one that ends vmlat at once */
+	PATIENCE_S = 5, /* from a signal to one that ends vmlat at once */
 	KILL_MS = 1000, /* from SIGTERM to SIGKILL */
 	COLLECT_FLOWS_MS = 1000, /* the kernel has room for some (VMLAT_FLOWS) */
 	COLLECT_S = 10, /* the kernel counts in 32 bits, per CPU and bucket */
@@ -63,7 +63,7 @@ static volatile __s64 requested_ns;
 
 /*
  * Asked again, and not just once more for the same reason (timeout(1) signals the process, and its
- * group): it hangs in a write to what nobody reads.
+ * group): it may hang in a write to what nobody reads.
  */
 static bool asked_again(void)
 {
@@ -92,8 +92,6 @@ static void catch_signals(void)
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGCHLD, &action, NULL);
-	action.sa_handler = SIG_IGN;
-	sigaction(SIGPIPE, &action, NULL);
 }
 
 static void adopt_taps(struct trace *trace)
@@ -400,7 +398,7 @@ static int collect_statistics(struct trace *trace, struct task *interval, struct
 	return is_due(rest, now) ? collect(trace, summary__collect) : 0;
 }
 
-/* Until the next of these is due, or the trace is over; a sweep is about so often. */
+/* Until the interval or the trace is over; POLL_MS at most. */
 static int wait_ms(const struct trace *trace, const struct task *interval, __s64 start, __s64 now)
 {
 	__s64 until = now + POLL_MS * 1000000LL;
@@ -574,6 +572,7 @@ int trace(const struct options *options)
 	struct trace trace = { .options = options, .format = formats[options->format] };
 	int error, closed;
 
+	signal(SIGPIPE, SIG_IGN); /* a write says so as well */
 	error = set_up(&trace);
 	if (!error)
 		error = begin(&trace);

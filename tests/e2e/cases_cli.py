@@ -123,13 +123,16 @@ def a_second_signal_ends_what_hangs_in_a_write():
     os.write(full, bytes(1 << 16))  # all that a pipe has room for
     os.set_blocking(full, True)
     with subprocess.Popen([vmlat.PROGRAM, *TX, "-q"], stdout=full) as process:
-        lab.wait_for("it to write", lambda: is_writing_to_stdout(process.pid))
-        for _ in range(2):  # as timeout(1) does
+        try:
+            lab.wait_for("it to write", lambda: is_writing_to_stdout(process.pid))
+            for _ in range(2):  # as timeout(1) does
+                process.send_signal(signal.SIGTERM)
+            time.sleep(5.5)
+            equal("status after the first signal", process.poll(), None)
             process.send_signal(signal.SIGTERM)
-        time.sleep(2.5)
-        equal("status after the first signal", process.poll(), None)
-        process.send_signal(signal.SIGTERM)
-        equal("status", process.wait(30), -signal.SIGTERM)
+            equal("status", process.wait(30), -signal.SIGTERM)
+        finally:
+            process.kill()
     os.close(full)
     os.close(nobody_reads)
 
