@@ -122,7 +122,7 @@ def a_second_signal_ends_what_hangs_in_a_write():
     os.set_blocking(full, False)
     os.write(full, bytes(1 << 16))  # all that a pipe has room for
     os.set_blocking(full, True)
-    with subprocess.Popen([vmlat.PROGRAM, *TX, "-q"], stdout=full) as process:
+    with subprocess.Popen([vmlat.PROGRAM, *TX, "-q", "-f", "json"], stdout=full) as process:
         try:
             lab.wait_for("it to write", lambda: is_writing_to_stdout(process.pid))
             for _ in range(2):  # as timeout(1) does

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Mirrors, floods, multicast, tcpdump: one record for a packet, whatever is copied from it."""
 import contextlib
+import os
 import socket
 import time
 
@@ -93,6 +94,26 @@ def a_mirror_is_an_exit_of_its_own_whose_delay_is_not_the_packets():
         check_copied(of_port(trace, port), 10, TX, "eth0", {"dm0": "diverted"})
         for packet in of_port(trace, port):
             ensure(packet["total_ns"] < DELAY <= offsets(packet)["dm0"], f"the delay: {packet}")
+
+
+@case
+def copies_behind_one_that_a_full_queue_takes_are_followed():
+    port, count = lab.port(), 30
+    packet = frames.udp(tap9, peer, (20000, port), bytes(60))
+    with dummies("dm0", "dm1"), tap9.added(), lab.full_queue("dm0"), \
+            lab.rule(f"udp,tp_dst={port}", "output:dm0,output:dm1,output:eth0"):
+        lab.deliver(tap9, peer, 1, dst_port=port)
+        lab.in_table("in_port(tap9)", "dm1")
+        with vmlat.trace("-d", "tx", "-i", "tap9", "-p", "eth0", "--timeout", 3) as trace:
+            with frames.end_of("tap9") as device:
+                for _ in range(count):
+                    os.write(device, packet)
+            trace.wait_lines(count)
+    check_outcomes(trace, started=count, completed=count)
+    equal("exits", {tuple(sorted(exits(p))) for p in trace.packets}, {("dm0", "dm1", "eth0")})
+    equal("what became of those at the others", {(exits(p)["dm1"], exits(p)["eth0"]) for p in trace.packets},
+          {("diverted", "completed")})
+    ensure(any(exits(p)["dm0"] == "dropped" for p in trace.packets), "the queue was not full")
 
 
 @case

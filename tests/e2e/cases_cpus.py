@@ -195,15 +195,6 @@ def maps_that_are_swapped_while_two_cpus_count_lose_no_packet_and_count_none_twi
     ensure(swaps >= 5, f"only {swaps} intervals had packets")
 
 
-@contextlib.contextmanager
-def full_queue():
-    """It has room for eight, and sends one each 10 ms or so."""
-    with lab.qdisc("handle", "1:", "tbf", "rate", "80kbit", "burst", 1600, "limit", 100000):
-        lab.run("tc", "qdisc", "add", "dev", "eth0", "parent", "1:", "handle", "2:", "fq_codel",
-                "limit", 8)
-        yield
-
-
 def send_from_the_host(ended):
     """By CPU 0, which so is the one that takes packets out of the queue."""
     os.sched_setaffinity(0, [0])
@@ -245,7 +236,7 @@ def what_a_full_queue_keeps_leaves_on_the_other_cpu_and_is_followed():
     with tap9.added():
         lab.flush()
         lab.warm(tap9, peer, dst_port=lab.port())
-        with full_queue(), vmlat.trace("-d", "tx", "-p", "eth0", "-i", "tap9", "--timeout", 3) as trace:
+        with lab.full_queue(), vmlat.trace("-d", "tx", "-p", "eth0", "-i", "tap9", "--timeout", 3) as trace:
             with in_thread(send_from_the_host), by_cpu(1), frames.end_of("tap9") as device:
                 for _ in range(bursts):
                     for packet in packets_of(tap9, port, each):

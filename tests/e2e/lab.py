@@ -406,6 +406,16 @@ def qdisc(*words, device="eth0"):
         run("tc", "qdisc", "del", "dev", device, "root")
 
 
+@contextlib.contextmanager
+def full_queue(device="eth0"):
+    """It has room for eight, and sends one each 10 ms or so; fq_codel drops others and keeps the new one."""
+    with qdisc("handle", "1:", "tbf", "rate", "80kbit", "burst", 1600, "limit", 100000,
+               device=device):
+        run("tc", "qdisc", "add", "dev", device, "parent", "1:", "handle", "2:", "fq_codel",
+            "limit", 8)
+        yield
+
+
 def qdisc_root(device="eth0"):
     """Statistics of the device's root qdisc."""
     found = json.loads(run("tc", "-s", "-j", "qdisc", "show", "dev", device))
