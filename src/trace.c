@@ -58,30 +58,38 @@ static __s64 now_ns(clockid_t clock)
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-static volatile sig_atomic_t stop_requested, child_ended;
-static volatile __s64 requested_ns;
+static volatile sig_atomic_t stop_requested, child_ended, progress;
+
+/* The last time that it was asked to end, and had gone on since the time before. */
+static volatile struct {
+	__s64 ns;
+	sig_atomic_t progress;
+} asked;
 
 /*
- * Asked again, and not just once more for the same reason (timeout(1) signals the process, and its
- * group): it may hang in a write to what nobody reads.
+ * Asked again, seconds later, it has not gone on at all: it hangs in a write to what nobody reads. That it
+ * is asked twice at once says nothing: timeout(1) signals the process, and its group.
  */
-static bool asked_again(void)
+static void ask_to_stop(int number)
 {
-	return stop_requested &&
-	       now_ns(CLOCK_MONOTONIC) - requested_ns >= PATIENCE_S * 1000000000LL;
+	__s64 now = now_ns(CLOCK_MONOTONIC);
+
+	if (!stop_requested || asked.progress != progress) {
+		asked.ns = now;
+		asked.progress = progress;
+	} else if (now - asked.ns >= PATIENCE_S * 1000000000LL) {
+		signal(number, SIG_DFL);
+		raise(number);
+	}
+	stop_requested = 1;
 }
 
 static void on_signal(int number)
 {
-	if (number == SIGCHLD) {
+	if (number == SIGCHLD)
 		child_ended = 1;
-	} else if (asked_again()) {
-		signal(number, SIG_DFL);
-		raise(number);
-	} else if (!stop_requested) {
-		requested_ns = now_ns(CLOCK_MONOTONIC);
-		stop_requested = 1;
-	}
+	else
+		ask_to_stop(number);
 }
 
 static void catch_signals(void)
@@ -108,6 +116,7 @@ static void report_flight(struct trace *trace, const struct vmlat_flight *flight
 		return;
 	report__describe(&trace->report, flight, &report);
 	trace->format->packet(&trace->report, &report);
+	progress++;
 	summary->handled++;
 	summary->written++;
 	trace->enough = trace->options->count && summary->written >= trace->options->count;
@@ -144,6 +153,7 @@ static __s64 clock_offset_ns(void)
 /* What was written is seen from now on; a failure to write ends the trace. */
 static void flush(struct trace *trace)
 {
+	progress++;
 	if (trace->write_failed || (fflush(trace->report.out) == 0 && !ferror(trace->report.out)))
 		return;
 	trace->write_failed = true;

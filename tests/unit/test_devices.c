@@ -386,7 +386,10 @@ static __u32 still_there;
 
 char *if_indextoname(unsigned int ifindex, char name[IF_NAMESIZE])
 {
-	return ifindex == still_there ? strcpy(name, "renamed") : NULL;
+	if (ifindex != still_there)
+		return NULL;
+	snprintf(name, IF_NAMESIZE, "renamed");
+	return name;
 }
 
 struct told {
