@@ -167,7 +167,7 @@ def the_text_has_each_hook_with_its_way_and_why_not_a_better_one():
     for line in ("nic netif_receive_skb tracepoint",
                  "tap tun_sendmsg kprobe not by fentry: --attach=kprobe",
                  "- ovs_dp_upcall kretprobe not by fexit: --attach=kprobe",
-                 "tap tun_net_xmit none not needed for this direction",
+                 "tap tun_net_xmit not needed for the other direction",
                  "- gro_cells_receive not needed there is no tunnel",
                  "bridge_in br_handle_frame not needed no traced device leads to a Linux bridge",
                  "xmit net_dev_queue not needed there is a better one",
