@@ -343,6 +343,26 @@ static bool is_list(int key)
 	return key == 'i' || key == 'p' || key == OPT_VM;
 }
 
+/* A table has no room for these. */
+static void check_csv(struct argp_state *state, const struct options *options)
+{
+	const struct {
+		bool wanted;
+		const char *why, *who;
+	} others[] = {
+		{ options->top, "has rows of packets or segments, and none of flows", "--top" },
+		{ options->stacks, "has no stacks", "--stack" },
+		{ options->histogram, "has no distributions", "--histogram" },
+		{ options->what == COMMAND_CHECK, "is of packets", "check" },
+	};
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (others[i].wanted)
+			argp_failure(state, EXIT_USAGE, 0,
+				     "error: --format=csv %s: %s has text and json", others[i].why,
+				     others[i].who);
+}
+
 /* What no single option can see. */
 static void check_together(struct argp_state *state, const struct parser *parser)
 {
@@ -369,20 +389,8 @@ static void check_together(struct argp_state *state, const struct parser *parser
 	if (parser->seen[OPT_TOP_BY] && !options->top)
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --top-by says by what, --top how many flows: --top=N");
-	if (options->top && options->format == FORMAT_CSV)
-		argp_failure(state, EXIT_USAGE, 0,
-			     "error: --format=csv has rows of packets or segments, and none of "
-			     "flows: --top has text and json");
-	if (options->stacks && options->format == FORMAT_CSV)
-		argp_failure(state, EXIT_USAGE, 0,
-			     "error: --format=csv has no stacks: --stack has text and json");
-	if (options->histogram && options->format == FORMAT_CSV)
-		argp_failure(state, EXIT_USAGE, 0,
-			     "error: --format=csv has no distributions: --histogram has text and "
-			     "json");
-	if (options->what == COMMAND_CHECK && options->format == FORMAT_CSV)
-		argp_failure(state, EXIT_USAGE, 0,
-			     "error: --format=csv is of packets: check has text and json");
+	if (options->format == FORMAT_CSV)
+		check_csv(state, options);
 	if (options->quiet && options->verbose)
 		argp_failure(state, EXIT_USAGE, 0,
 			     "error: --quiet and --verbose contradict each other");

@@ -111,8 +111,8 @@ def copies_behind_one_that_a_full_queue_takes_are_followed():
             trace.wait_lines(count)
     check_outcomes(trace, started=count, completed=count)
     equal("exits", {tuple(sorted(exits(p))) for p in trace.packets}, {("dm0", "dm1", "eth0")})
-    equal("what became of those at the others", {(exits(p)["dm1"], exits(p)["eth0"]) for p in trace.packets},
-          {("diverted", "completed")})
+    equal("what became of those at the others",
+          {(exits(p)["dm1"], exits(p)["eth0"]) for p in trace.packets}, {("diverted", "completed")})
     ensure(any(exits(p)["dm0"] == "dropped" for p in trace.packets), "the queue was not full")
 
 
