@@ -283,6 +283,18 @@ static int select_hidden(void *choice)
 	return code ? code : obstacles__tell(&obstacles);
 }
 
+static void with_the_privilege_to_see_them_a_vm_is_no_obstacle(void **state)
+{
+	struct device_choice choice = { .vms = LIST("mail"), .directions = VMLAT_BOTH };
+	struct devices devices = host_devices();
+	struct obstacles obstacles = { 0 };
+
+	(void)state;
+	obstacles__of_vms(&obstacles, &devices, &choice);
+	assert_int_equal(obstacles.count, 0);
+	devices__free(&devices);
+}
+
 static void without_the_privilege_to_see_them_no_vm_can_be_named(void **state)
 {
 	struct device_choice choice = { .vms = LIST("mail"), .directions = VMLAT_BOTH };
@@ -917,6 +929,7 @@ int main(void)
 		cmocka_unit_test(any_device_but_a_tap_can_be_named_as_nic),
 		cmocka_unit_test(a_wrong_tap_is_told_the_taps_there_are),
 		cmocka_unit_test(a_vm_that_is_not_there_is_waited_for),
+		cmocka_unit_test(with_the_privilege_to_see_them_a_vm_is_no_obstacle),
 		cmocka_unit_test(without_the_privilege_to_see_them_no_vm_can_be_named),
 		cmocka_unit_test(a_name_that_is_too_long_is_the_same_as_far_as_it_is_kept),
 		cmocka_unit_test(a_wrong_nic_is_told_the_nics_there_are),
