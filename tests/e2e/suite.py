@@ -10,6 +10,7 @@ these runs those from that one on."""
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -45,6 +46,8 @@ import cases_statistics
 import cases_top
 import cases_sample
 
+CASE_SECONDS = 540  # for a case; the longest takes a quarter of it
+
 
 def check_nothing_left(before):
     try:
@@ -71,18 +74,25 @@ def tell(word, name, error):
         print(f"    {line}")
 
 
+def give_up(_number, _frame):
+    raise Failure(f"it has not come to its end in {CASE_SECONDS} s")
+
+
 def run_case(function, mode, last):
     """Whether it passed; None: it did not, and this is not its last try."""
     name = f"{function.__name__}.{mode}" if mode in vmlat.FORCED else function.__name__
     start = time.monotonic()
     before = bpf.objects()
     good = True
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(CASE_SECONDS)
     try:
         function()
         check_nothing_left(before)
     except Exception as error:
         good = False if last else None
         tell("FAILED" if last else "# unsteady:", name, error)
+    signal.alarm(0)
     keep_files(name, ".unsteady" if good is None else "")
     vmlat.forget()
     took = f"({time.monotonic() - start:.1f} s)"
