@@ -112,6 +112,7 @@ struct upcall {
 /* The call of a tap's entry function that began last on this CPU. */
 struct tap_call {
 	__u64 thread; /* pid_tgid; 0: none */
+	__u64 migrations; /* as often the thread had changed its CPU */
 	__u64 device; /* address of the tap's net_device */
 	__u64 ns;
 	__u64 jiffies;

@@ -7,10 +7,9 @@
  *
  * One call is remembered per CPU, with its thread: 5.10 has no task storage. It is over when it has
  * brought as many packets as were handed over, or when the next one begins: nobody waits for its
- * return, whose hook each packet would pay for. A call that
- * migrates before its packets appear is a missing stamp. One that migrates to a CPU where an
- * older call of the same thread brought less than it was given would get the older
- * one's: it is not taken when it is too old.
+ * return, whose hook each packet would pay for. A call that migrates before its packets appear is a
+ * missing stamp: what is remembered where they do appear is an older call of the same thread, which
+ * has migrated since (se.nr_migrations, which set_task_cpu counts).
  */
 #ifndef VMLAT_TAP_H
 #define VMLAT_TAP_H
@@ -64,6 +63,17 @@ static __always_inline __u16 batched_packets(const struct msghdr *message)
 	return control.num;
 }
 
+/* How often the thread that runs here has changed its CPU. */
+static __always_inline __u64 migrations(void)
+{
+	struct task_struct *task;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) /* 5.11 */
+		return bpf_get_current_task_btf()->se.nr_migrations;
+	task = (struct task_struct *)bpf_get_current_task();
+	return BPF_CORE_READ(task, se.nr_migrations);
+}
+
 /* A thread seldom gets another name: it is asked for anew some times a second. */
 static __always_inline void name_thread(struct tap_call *call)
 {
@@ -112,6 +122,7 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	call = &cpu->tap_call;
 	settle_call(cpu);
 	call->thread = bpf_get_current_pid_tgid();
+	call->migrations = migrations();
 	call->device = (__u64)device;
 	call->ns = bpf_ktime_get_ns();
 	call->jiffies = bpf_jiffies64();
@@ -127,11 +138,10 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 /* The call that brings a packet of this device, or NULL. */
 static __always_inline struct tap_call *tap_call_of(struct cpu_state *cpu, __u64 device)
 {
-	enum { TOO_OLD_JIFFIES = 1000 }; /* 1 to 10 s */
 	struct tap_call *call = &cpu->tap_call;
 
 	if (!cpu->left || call->device != device || call->thread != bpf_get_current_pid_tgid() ||
-	    bpf_jiffies64() - call->jiffies > TOO_OLD_JIFFIES)
+	    call->migrations != migrations())
 		return NULL;
 	cpu->left--;
 	return call;

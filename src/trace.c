@@ -47,7 +47,6 @@ struct trace {
 	struct summary summary;
 	bool enough; /* --count is reached */
 	bool write_failed;
-	pid_t child;
 };
 
 static __s64 now_ns(clockid_t clock)
@@ -59,6 +58,7 @@ static __s64 now_ns(clockid_t clock)
 }
 
 static volatile sig_atomic_t stop_requested, child_ended, progress;
+static volatile sig_atomic_t child; /* process of the COMMAND; 0: there is none */
 
 /* The last time that it was asked to end, and had gone on since the time before. */
 static volatile struct {
@@ -68,7 +68,7 @@ static volatile struct {
 
 /*
  * Asked again, seconds later, it has not gone on at all: it hangs in a write to what nobody reads. That it
- * is asked twice at once says nothing: timeout(1) signals the process, and its group.
+ * is asked twice at once says nothing: timeout(1) signals the process, and its group. The COMMAND ends with it.
  */
 static void ask_to_stop(int number)
 {
@@ -78,6 +78,8 @@ static void ask_to_stop(int number)
 		asked.ns = now;
 		asked.progress = progress;
 	} else if (now - asked.ns >= PATIENCE_S * 1000000000LL) {
+		if (child > 0)
+			kill(child, SIGTERM);
 		signal(number, SIG_DFL);
 		raise(number);
 	}
@@ -267,8 +269,8 @@ static int start_command(struct trace *trace)
 		log_error("cannot run %s: %s", command[0], strerror(errno));
 		return EXIT_FAILED;
 	}
-	trace->child = fork();
-	if (trace->child == 0) {
+	child = fork();
+	if (child == 0) {
 		signal(SIGPIPE, SIG_DFL);
 		if (trace->report.out == stdout)
 			dup2(STDERR_FILENO, STDOUT_FILENO); /* nothing but data on stdout */
@@ -276,7 +278,7 @@ static int start_command(struct trace *trace)
 		error = errno;
 		_exit(write(failure[1], &error, sizeof(error)) > 0 ? 126 : 127);
 	}
-	error = trace->child < 0 ? errno : 0;
+	error = child < 0 ? errno : 0;
 	close(failure[1]);
 	if (!error && read(failure[0], &error, sizeof(error)) != sizeof(error))
 		error = 0; /* the pipe was closed by its exec */
@@ -364,8 +366,8 @@ static bool finished(struct trace *trace, __s64 elapsed)
 		return true;
 	if (trace->options->duration_ns && (__u64)elapsed >= trace->options->duration_ns)
 		return true;
-	if (child_ended && trace->child > 0 && waitpid(trace->child, NULL, WNOHANG) > 0) {
-		trace->child = 0;
+	if (child_ended && child > 0 && waitpid(child, NULL, WNOHANG) > 0) {
+		child = 0;
 		return true;
 	}
 	return false;
@@ -537,7 +539,7 @@ static int set_up(struct trace *trace)
 	return error;
 }
 
-static void end_command(pid_t child)
+static void end_command(void)
 {
 	__s64 deadline = now_ns(CLOCK_MONOTONIC) + KILL_MS * 1000000LL;
 
@@ -563,8 +565,8 @@ static int close_output(struct trace *trace)
 
 static void tear_down(struct trace *trace)
 {
-	if (trace->child > 0)
-		end_command(trace->child);
+	if (child > 0)
+		end_command();
 	summary__end(&trace->summary);
 	tracer__close(trace->tracer);
 	devices__free(&trace->devices);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The command line against a real kernel: when it stops, what it refuses, what it explains."""
+import contextlib
 import json
 import os
 import signal
@@ -116,14 +117,40 @@ def is_writing_to_stdout(pid):
         return file.read().startswith("1 0x1 ")  # of x86-64
 
 
+def command_of(pid):
+    """The process that it has started; 0: none so far."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return int(file.read() or 0)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def fill(pipe):
+    """Whoever writes more to it waits until somebody reads."""
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(pipe, bytes(1 << 12))
+    os.set_blocking(pipe, True)
+
+
 @case
-def a_second_signal_ends_what_hangs_in_a_write():
-    nobody_reads, full = os.pipe()
-    os.set_blocking(full, False)
-    os.write(full, bytes(1 << 16))  # all that a pipe has room for
-    os.set_blocking(full, True)
-    with subprocess.Popen([vmlat.PROGRAM, *TX, "-q", "-f", "json"], stdout=full) as process:
+def a_second_signal_ends_what_hangs_in_a_write_and_its_command():
+    nobody_reads, pipe = os.pipe()
+    port = lab.port()
+    lab.warm(web1, peer, dst_port=port)
+    words = [*TX, "-q", "-f", "json", "--", "sleep", "12345"]
+    with subprocess.Popen([vmlat.PROGRAM, *words], stdout=pipe) as process:
         try:
+            command = lab.wait_for("its command", lambda: command_of(process.pid))
+            fill(pipe)
+            lab.deliver(web1, peer, 3, dst_port=port)
             lab.wait_for("it to write", lambda: is_writing_to_stdout(process.pid))
             for _ in range(2):  # as timeout(1) does
                 process.send_signal(signal.SIGTERM)
@@ -131,9 +158,10 @@ def a_second_signal_ends_what_hangs_in_a_write():
             equal("status after the first signal", process.poll(), None)
             process.send_signal(signal.SIGTERM)
             equal("status", process.wait(30), -signal.SIGTERM)
+            lab.wait_for("its command to end", lambda: not is_running(command))
         finally:
             process.kill()
-    os.close(full)
+    os.close(pipe)
     os.close(nobody_reads)
 
 

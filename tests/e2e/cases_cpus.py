@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import faults
 import frames
 import lab
 import truth
@@ -251,3 +252,23 @@ def what_a_full_queue_keeps_leaves_on_the_other_cpu_and_is_followed():
     ensure(packets["dropped"] > bursts, f"the queue was not full: {packets}")
     crossed = sum(len(set(cpus(p))) == 2 for p in trace.packets if p["outcome"] == "completed")
     ensure(crossed > bursts, f"{crossed} packets left on the other CPU")
+
+
+@two_cpus_case
+def a_call_that_goes_on_on_the_other_cpu_lends_no_later_packet_its_start():
+    """Each write changes its CPU amid tun_get_user: of the call that is noted where its packet appears
+    another one, of the same thread, has not come there either."""
+    pause, count = 0.3, 4
+    with tap9.added():
+        lab.flush()
+        lab.warm(tap9, peer, dst_port=lab.port())
+        with vmlat.trace(*TX, "-i", "tap9") as trace:
+            with by_cpu(0), frames.end_of("tap9") as device:
+                for number, packet in enumerate(packets_of(tap9, lab.port(), count)):
+                    faults.write_across(device, packet, cpu=(number + 1) % 2)
+                    time.sleep(pause)
+    check_outcomes(trace, started=count, completed=count)
+    equal("their first stages", [(p["stages"][0]["hook"], p["stages"][0]["cpu"]) for p in trace.packets],
+          [("netif_receive_skb", number % 2) for number in range(1, count + 1)])
+    longest = max(packet["total_ns"] for packet in trace.packets)
+    ensure(longest < pause * 1e9, f"one took {longest} ns, and was written in less")
