@@ -98,9 +98,10 @@ def a_mirror_is_an_exit_of_its_own_whose_delay_is_not_the_packets():
 
 @case
 def copies_behind_one_that_a_full_queue_takes_are_followed():
-    port, count = lab.port(), 30
+    port, count = lab.port(), 40
     packet = frames.udp(tap9, peer, (20000, port), bytes(60))
-    with dummies("dm0", "dm1"), tap9.added(), lab.full_queue("dm0"), \
+    # slower than any machine writes
+    with dummies("dm0", "dm1"), tap9.added(), lab.full_queue("dm0", "8kbit"), \
             lab.rule(f"udp,tp_dst={port}", "output:dm0,output:dm1,output:eth0"):
         lab.deliver(tap9, peer, 1, dst_port=port)
         lab.in_table("in_port(tap9)", "dm1")
