@@ -173,7 +173,12 @@ class Group:
         for number, run in enumerate(runs[first:], first):
             one, mode = run.case, run.mode
             if not up and one not in self.early:
-                self.up()
+                try:
+                    self.up()
+                except Failure as error:
+                    tell("# unsteady:", "the lab", error)
+                    print(f"# a new lab for run {number}")
+                    break
                 up = True
                 print(f"# the lab is up ({time.monotonic() - start:.1f} s)", flush=True)
             if up and time.monotonic() > run.until:
