@@ -115,7 +115,6 @@ struct tap_call {
 	__u64 migrations; /* as often the thread had changed its CPU */
 	__u64 device; /* address of the tap's net_device */
 	__u64 ns;
-	__u64 jiffies;
 	__u64 named; /* the thread whose name comm is */
 	__u64 named_jiffies;
 	char comm[VMLAT_COMM];

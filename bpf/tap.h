@@ -78,11 +78,12 @@ static __always_inline __u64 migrations(void)
 static __always_inline void name_thread(struct tap_call *call)
 {
 	enum { SOME_JIFFIES = 25 }; /* 25 to 250 ms */
+	__u64 now = bpf_jiffies64();
 
-	if (call->named == call->thread && call->jiffies - call->named_jiffies < SOME_JIFFIES)
+	if (call->named == call->thread && now - call->named_jiffies < SOME_JIFFIES)
 		return;
 	call->named = call->thread;
-	call->named_jiffies = call->jiffies;
+	call->named_jiffies = now;
 	bpf_get_current_comm(call->comm, sizeof(call->comm));
 }
 
@@ -125,7 +126,6 @@ static __always_inline int tap_call_begins(enum vmlat_hook hook, const struct ne
 	call->migrations = migrations();
 	call->device = (__u64)device;
 	call->ns = bpf_ktime_get_ns();
-	call->jiffies = bpf_jiffies64();
 	call->hook = hook;
 	call->packets = packets ? packets : 1;
 	name_thread(call);

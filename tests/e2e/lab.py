@@ -408,8 +408,8 @@ def qdisc(*words, device="eth0"):
 
 @contextlib.contextmanager
 def full_queue(device="eth0", rate="80kbit"):
-    """It has room for eight, and sends one each 10 ms or so: fq_codel drops others, and keeps the
-    new one."""
+    """It has room for eight, and sends one each 10 ms or so at that rate: fq_codel drops others, and
+    keeps the new one."""
     with qdisc("handle", "1:", "tbf", "rate", rate, "burst", 1600, "limit", 100000, device=device):
         run("tc", "qdisc", "add", "dev", device, "parent", "1:", "handle", "2:", "fq_codel",
             "limit", 8)

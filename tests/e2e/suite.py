@@ -78,21 +78,27 @@ def give_up(_number, _frame):
     raise Failure(f"it has not come to its end in {CASE_SECONDS} s")
 
 
+def run_in_time(function):
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(CASE_SECONDS)
+    try:
+        function()
+    finally:
+        signal.alarm(0)
+
+
 def run_case(function, mode, last):
     """Whether it passed; None: it did not, and this is not its last try."""
     name = f"{function.__name__}.{mode}" if mode in vmlat.FORCED else function.__name__
     start = time.monotonic()
     before = bpf.objects()
     good = True
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(CASE_SECONDS)
     try:
-        function()
+        run_in_time(function)
         check_nothing_left(before)
     except Exception as error:
         good = False if last else None
         tell("FAILED" if last else "# unsteady:", name, error)
-    signal.alarm(0)
     keep_files(name, ".unsteady" if good is None else "")
     vmlat.forget()
     took = f"({time.monotonic() - start:.1f} s)"
